@@ -1,0 +1,38 @@
+"""`narrate build`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from narrate_stream.cli.console import say, steps
+from narrate_stream.cli.options import PATH
+
+
+@click.command(short_help="Build a model from one portrait.")
+@click.argument("portrait", type=PATH)
+@click.option("-o", "--output", metavar="MODEL.narrate", type=PATH, required=True, help="The model file to write.")
+@click.option(
+    "--size",
+    type=click.IntRange(256, 2048),
+    default=1024,
+    show_default=True,
+    help="Working size of the crop, pixels; more is sharper and slower.",
+)
+@click.option("--report", metavar="DIR", type=PATH, help="Also write a page of pictures that show every step.")
+def build(portrait: Path, output: Path, size: int, report: Path | None) -> None:
+    """Build a model from one portrait (JPEG, PNG, WebP, TIFF; HEIC with the extra `heic`)."""
+    from narrate_stream.files import check_output
+
+    check_output(output, (".narrate",))
+    from narrate_stream.bundle import save_model
+    from offline.build import build_model
+
+    start = time.perf_counter()
+    with steps(f"building {portrait.name}") as progress:
+        model = build_model(portrait, size=size, report=report, progress=progress)
+    save_model(model, output)
+    seconds, megabytes = time.perf_counter() - start, output.stat().st_size / 1e6
+    say(f"{output}: {megabytes:.1f} MB in {seconds:.1f} s" + (f", report in {report}" if report else ""))

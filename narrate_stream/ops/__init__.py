@@ -1,0 +1,1 @@
+"""Pure functions: time, randomness and device are parameters."""

@@ -1,0 +1,259 @@
+"""Light: spherical harmonics, directional and area lights, environment maps, and the LIGHT grammar's presets.
+
+Convention: directions point from the subject to the light, camera axes (x right, y up, z toward the viewer).
+`direction(az, el)` = (sin AZ cos EL, sin EL, cos AZ cos EL). *Shading* is irradiance / pi: a white Lambertian surface
+squarely under a light of colour 1 has shading 1. All values are linear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from narrate_stream.ops.colour import blackbody
+from narrate_stream.types import Array
+
+STAGE_LIGHTS = 114  # as many as the paper's light stage has (4.3)
+TABLE = 64  # the shading table's side: normals, equal-area
+EXTENT = 1.2  # the table covers |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
+COSINE = np.array([1, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4])  # Lambert's cosine over pi, by order
+BLEED = np.array([0.14, 0.05, 0.025])  # how far light wraps round skin by colour: red travels farthest
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """What shines: sh (9, 3) radiance coefficients; directions (K, 3) and colours (K, 3) of explicit lights; softness
+    (K,) 0 point .. 1 very large; mirror (h, w, 3) blurred environment for highlights, equirectangular, or None.
+    `original`: the portrait's own light (colours are then relative to the portrait's picture)."""
+
+    name: str
+    sh: Array = field(default_factory=lambda: np.zeros((9, 3), np.float32))
+    directions: Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    colours: Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    softness: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    mirror: Array | None = None
+    original: bool = False
+
+
+def direction(az: float, el: float) -> NDArray[np.float64]:
+    """(3,) unit vector toward the light at azimuth (positive: image right) and elevation (positive: up), degrees."""
+    a, e = np.radians([az, el])
+    return np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
+
+
+def stage_directions(count: int = STAGE_LIGHTS) -> NDArray[np.float64]:
+    """(count, 3) lights spread evenly over the sphere (Fibonacci)."""
+    i = np.arange(count) + 0.5
+    y = 1 - 2 * i / count
+    phi = i * np.pi * (1 + 5**0.5)
+    r = np.sqrt(1 - y * y)
+    return np.stack([r * np.cos(phi), y, r * np.sin(phi)], -1)
+
+
+def sh_basis(n: NDArray[Any]) -> NDArray[np.float64]:
+    """(..., 9) real spherical harmonics to order 2 of unit vectors (..., 3)."""
+    x, y, z = n[..., 0], n[..., 1], n[..., 2]
+    one = np.ones_like(x)
+    return np.stack(
+        [
+            0.2820948 * one,
+            0.4886025 * y,
+            0.4886025 * z,
+            0.4886025 * x,
+            1.0925484 * x * y,
+            1.0925484 * y * z,
+            0.3153916 * (3 * z * z - 1),
+            1.0925484 * x * z,
+            0.5462742 * (x * x - y * y),
+        ],
+        -1,
+    )
+
+
+def sh_shading(sh: NDArray[Any], n: NDArray[Any]) -> NDArray[np.float64]:
+    """(..., 3) shading of normals (..., 3) under radiance coefficients sh (9, 3)."""
+    return np.asarray(sh_basis(n) @ (sh * COSINE[:, None]))
+
+
+def encode_normals(n: NDArray[Any]) -> NDArray[np.float64]:
+    """(..., 3) unit normals -> (..., 2) equal-area coordinates; (0, 0) faces the viewer, length 1 is edge-on."""
+    return np.asarray(n[..., :2] / np.sqrt(np.maximum(1 + n[..., 2:], 0.2)))
+
+
+def decode_normals(e: NDArray[Any]) -> NDArray[np.float64]:
+    """The inverse of `encode_normals`."""
+    r2 = np.minimum((e**2).sum(-1, keepdims=True), 1.8)
+    xy = e * np.sqrt(np.maximum(2 - r2, 0.05))
+    n = np.concatenate([xy, 1 - r2], -1)
+    return np.asarray(n / np.linalg.norm(n, axis=-1, keepdims=True))
+
+
+def table_normals() -> NDArray[np.float64]:
+    """(TABLE, TABLE, 3) the normal of every entry of a shading table; row = y downward in index, i.e. e_y ascending."""
+    axis = (np.arange(TABLE) / (TABLE - 1) * 2 - 1) * EXTENT
+    return decode_normals(np.stack(np.meshgrid(axis, axis), -1))
+
+
+def soft_cosine(cosine: NDArray[Any], softness: NDArray[Any]) -> NDArray[np.float64]:
+    """max(cos, 0), rounded at the terminator as an area light of this softness rounds it; 1 at cos = 1."""
+    s = np.maximum(softness, 1e-3)
+    rounded = np.where(cosine < -s, 0, np.where(cosine < s, (cosine + s) ** 2 / (4 * s), cosine))
+    return np.asarray(rounded)
+
+
+def shade_normals(lighting: Lighting, n: NDArray[Any]) -> NDArray[np.float64]:
+    """(..., 3) unshadowed skin shading of normals (..., 3): SH environment plus wrapped explicit lights."""
+    out = np.maximum(sh_shading(lighting.sh, n), 0)
+    for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
+        cosine = (n @ d)[..., None]
+        out = out + soft_cosine(cosine, 0.5 * softness + BLEED * (1 if softness > 0 else 0.35)) * colour
+    return np.asarray(out)
+
+
+def highlight_normals(lighting: Lighting, n: NDArray[Any], sharpness: float = 28.0) -> NDArray[np.float64]:
+    """(..., 3) specular reflection toward the viewer (0, 0, 1) for unit gloss: normalised Blinn-Phong lobes of the
+    explicit lights and the blurred environment in the mirror direction, with Schlick's Fresnel (F0 0.04)."""
+    out = np.zeros((*n.shape[:-1], 3))
+    facing = np.clip(n[..., 2:], 0, 1)
+    fresnel = 0.04 + 0.96 * (1 - facing) ** 5 * 0.35
+    for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
+        half = d + [0, 0, 1]
+        half = half / (np.linalg.norm(half) + 1e-9)
+        s = sharpness / (1 + 2.5 * float(softness))
+        lobe = np.clip(n @ half, 0, 1) ** s * (s + 8) / 8
+        out += lobe[..., None] * colour * np.clip(n @ d, 0, 1)[..., None] ** 0.5
+    if lighting.mirror is not None:
+        out += sample_equirectangular(lighting.mirror, 2 * facing * n - [0, 0, 1])
+    return np.asarray(out * fresnel)
+
+
+def sample_equirectangular(image: NDArray[Any], d: NDArray[Any]) -> NDArray[np.float64]:
+    """(..., 3) nearest samples of an environment map (H, W, 3) in directions (..., 3). The map's centre is +z."""
+    h, w = image.shape[:2]
+    u = (np.arctan2(d[..., 0], d[..., 2]) / (2 * np.pi) + 0.5) * w
+    v = np.arccos(np.clip(d[..., 1] / (np.linalg.norm(d, axis=-1) + 1e-9), -1, 1)) / np.pi * h
+    return np.asarray(image[np.clip(v.astype(int), 0, h - 1), u.astype(int) % w], np.float64)
+
+
+def map_directions(h: int, w: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(h, w, 3) directions and (h, w) solid angles of an equirectangular map's pixels."""
+    v, u = (np.arange(h) + 0.5) / h * np.pi, ((np.arange(w) + 0.5) / w - 0.5) * 2 * np.pi
+    d = np.stack(
+        [np.sin(v)[:, None] * np.sin(u), np.repeat(np.cos(v)[:, None], w, 1), np.sin(v)[:, None] * np.cos(u)], -1
+    )
+    return d, np.repeat(np.sin(v)[:, None] * (np.pi / h) * (2 * np.pi / w), w, 1)
+
+
+def environment(radiance: NDArray[Any], name: str, exposure: float | None = None) -> Lighting:
+    """Lighting from an equirectangular radiance map (h, w, 3), linear, already small (about 64 x 128).
+
+    The brightest patches (up to three, at least four times the mean) become explicit lights with their own shadows; the
+    rest is spherical harmonics. `exposure` None scales so that a surface facing the viewer has shading about 0.9.
+    """
+    h, w = radiance.shape[:2]
+    rest = np.array(radiance, np.float64)
+    d, solid = map_directions(h, w)
+    directions, colours, softness = [], [], []
+    for _ in range(3):
+        level = rest.mean(-1)
+        mean = (level * solid).sum() / solid.sum()
+        peak = np.unravel_index(np.argmax(level), level.shape)
+        near = (d @ d[peak]) > np.cos(np.radians(14))
+        if level[peak] < 4 * mean:
+            break
+        extra = np.maximum(rest - 1.5 * mean, 0) * near[..., None]
+        power = (extra * solid[..., None]).sum((0, 1))
+        weight = (extra.mean(-1) * solid)[..., None]
+        middle = (d * weight).sum((0, 1))
+        directions.append(middle / (np.linalg.norm(middle) + 1e-12))
+        colours.append(power / np.pi)
+        softness.append(0.35)
+        rest -= extra
+    sh = np.einsum("hwk,hwc,hw->kc", sh_basis(d), rest, solid)
+    raw = Lighting(name, sh.astype(np.float32), np.array(directions, np.float32).reshape(-1, 3),
+                   np.array(colours, np.float32).reshape(-1, 3), np.array(softness, np.float32))
+    if exposure is None:
+        around = np.array([direction(a, e) for a in (-40, 0, 40) for e in (-20, 10, 35)])
+        exposure = 0.95 / max(float(shade_normals(raw, around).mean()), 1e-6)
+    blurred = blurred_environment(np.asarray(radiance, np.float64))
+    return Lighting(name, raw.sh * exposure, raw.directions, raw.colours * exposure, raw.softness,
+                    (blurred * exposure).astype(np.float32))
+
+
+def blurred_environment(radiance: NDArray[Any]) -> NDArray[np.float64]:
+    """(24, 48, 3) the map seen in a skin-rough mirror: a lobe of about 20 degrees around every direction."""
+    d, solid = map_directions(*radiance.shape[:2])
+    out, _ = map_directions(24, 48)
+    lobe = np.clip(out.reshape(-1, 3) @ d.reshape(-1, 3).T, 0, 1) ** 24 * solid.ravel()
+    mixed = lobe @ radiance.reshape(-1, 3) / lobe.sum(1, keepdims=True)
+    return np.asarray(mixed.reshape(24, 48, 3))
+
+
+def ambient(level: NDArray[Any] | float, sky: float = 0.0) -> Array:
+    """(9, 3) coefficients of an even environment of shading `level` (scalar or (3,)), `sky` > 0 brighter from above."""
+    sh = np.zeros((9, 3))
+    sh[0] = np.broadcast_to(np.asarray(level, np.float64), (3,)) / 0.2820948
+    sh[1] = sh[0] * sky * 0.5
+    return sh.astype(np.float32)
+
+
+# A photographer's rigs. Key, fill and rim as (azimuth, elevation, intensity, softness, kelvin or RGB); the key stands on
+# the image's left unless the face is turned; *short* lights the side of the face turned away from the camera, *broad*
+# the side turned toward it.
+Rig = tuple[tuple[float, float, float, float, Any], ...]
+PRESETS: dict[str, tuple[Rig, float, str]] = {
+    "rembrandt": (((-48, 42, 1.15, 0.25, 4800), (60, 5, 0.10, 1.0, 6000)), 0.10, "key high at 45 degrees: a triangle of light on the far cheek"),
+    "loop": (((-32, 34, 1.05, 0.35, 5200), (50, 5, 0.16, 1.0, 5600)), 0.16, "key a little aside: a small loop of shadow beside the nose"),
+    "butterfly": (((0, 52, 1.1, 0.35, 5400), (0, -30, 0.12, 1.0, 5600)), 0.14, "key high in front: a butterfly of shadow under the nose"),
+    "split": (((-92, 8, 1.35, 0.25, 5000),), 0.05, "key from the side: half the face in the dark"),
+    "broad": (((-55, 22, 1.1, 0.5, 5200), (60, 0, 0.12, 1.0, 5800)), 0.12, "key on the side of the face turned to the camera"),
+    "short": (((55, 22, 1.1, 0.5, 5200), (-60, 0, 0.12, 1.0, 5800)), 0.12, "key on the side turned away from the camera"),
+    "clamshell": (((0, 42, 0.85, 0.7, 5400), (0, -38, 0.45, 0.9, 5400)), 0.14, "a large key above and a reflector below: beauty"),
+    "rim": (((-138, 30, 1.9, 0.3, 6500), (140, 25, 1.5, 0.3, 6500), (0, 10, 0.10, 1.0, 5000)), 0.05, "two lights from behind: bright edges, dark front"),
+    "flat": (((0, 8, 0.55, 1.0, 5600),), 0.45, "large and frontal: hardly any shadow"),
+    "neon": (((-70, 12, 1.15, 0.4, (1.0, 0.10, 0.62)), (70, 8, 1.1, 0.4, (0.08, 0.45, 1.0)), (0, 50, 0.10, 0.8, (0.5, 0.3, 1.0))), 0.035, "magenta from the left, cyan from the right"),
+    "sunset": (((-62, 12, 1.3, 0.2, 2600), (70, 35, 0.22, 1.0, 9500)), 0.10, "a low warm sun and a blue sky"),
+    "candle": (((12, -28, 1.05, 0.5, 1900),), 0.035, "warm and from below"),
+}  # fmt: skip
+
+
+def preset(name: str, turned: float = 0.0) -> Lighting:
+    """The rig of that name. `turned`: the portrait's own yaw in degrees, which decides the sides of *broad* and *short*.
+
+    Raises KeyError for an unknown name.
+    """
+    rig, base, _ = PRESETS[name]
+    side = -1.0 if name in ("broad", "short") and turned > 4 else 1.0
+    colours = [
+        intensity * (np.asarray(tint, np.float64) * 1.3 if isinstance(tint, tuple) else 0.35 + 0.65 * blackbody(tint))
+        for _, _, intensity, _, tint in rig
+    ]
+    return Lighting(
+        name,
+        ambient(base * np.mean([np.asarray(c) / max(np.mean(c), 1e-6) for c in colours], 0), 0.3),
+        np.array([direction(side * az, el) for az, el, *_ in rig], np.float32),
+        np.array(colours, np.float32),
+        np.array([s for _, _, _, s, _ in rig], np.float32),
+    )
+
+
+def sun(az: float, el: float, gain: float = 1.0) -> Lighting:
+    """One directional light and nothing else."""
+    return Lighting(
+        f"sun:{az:g},{el:g},{gain:g}",
+        directions=direction(az, el)[None].astype(np.float32),
+        colours=np.full((1, 3), gain, np.float32),
+        softness=np.zeros(1, np.float32),
+    )
+
+
+def stage_weights(d: NDArray[Any], count: int = STAGE_LIGHTS, near: int = 4) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(near,) indices of the stage lights closest to direction d (3,), and their weights (sum 1)."""
+    cosine = stage_directions(count) @ (np.asarray(d, np.float64) / (np.linalg.norm(d) + 1e-12))
+    index = np.argsort(-cosine)[:near]
+    angle = np.arccos(np.clip(cosine[index], -1, 1))
+    weight = 1 / (angle + 0.03) ** 2
+    return index, weight / weight.sum()

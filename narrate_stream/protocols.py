@@ -1,0 +1,61 @@
+"""The plug points: anything with these methods fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from narrate_stream.types import Frame, Motion, View
+
+
+class Source(Protocol):
+    """Where driving frames come from."""
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class Sink(Protocol):
+    """Where avatar frames go."""
+
+    def write(self, frame: Frame) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Driver(Protocol):
+    """Sees motion in a frame; `None` means that no face was found, which is an outcome and not an error."""
+
+    def __call__(self, frame: Frame) -> Motion | None: ...
+
+    def close(self) -> None: ...
+
+
+class Avatar(Protocol):
+    """What the live part needs of a pipeline: one frame in, one frame out, and the live controls.
+
+    `step` runs on one worker thread; the setters may be called from any thread and take effect with the next frame.
+    """
+
+    size: tuple[int, int]
+    """(width, height) of the frames that `step` returns."""
+
+    stage_ms: dict[str, float]
+    """Milliseconds of the last frame by stage: track, motion, render, relight, fuse."""
+
+    def step(self, frame: Frame) -> Frame: ...
+
+    def set_light(self, light: str) -> None:
+        """Any LIGHT of the grammar. Raises LightError at once for one that cannot be used."""
+
+    def set_view(self, view: View) -> None: ...
+
+    def set_background(self, background: str) -> None:
+        """`original`, `blur`, `#rrggbb`. Raises NarrateError for anything else."""
+
+    def calibrate(self) -> None:
+        """The next frame with a face is the driver's neutral."""
+
+    def state(self) -> dict[str, Any]:
+        """Light, view, background, whether a face is tracked: JSON-ready."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,188 @@
+"""The renderer: deform and pose the mesh, rasterise it once, fetch albedo and the model's own normals (paper, 4.3).
+
+What comes out is a `GBuffer`: the seam between geometry and light. The normals fetched are those of the portrait, never
+re-estimated per view; the relighter turns the light into the head's frame instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import scipy.sparse as sp
+import warp as wp
+from numpy.typing import NDArray
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.kernels import rasterise
+from narrate_stream.ops.geometry import Camera, partial_rotations
+from narrate_stream.types import Array, AvatarMotion, Image, Pose
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GBuffer:
+    """One rendered view before light. `core` pixels are opaque, `fringe` pixels lie over core or background.
+
+    covered (H, W) bool; base (H, W, 3) u8 sRGB of the texture asked for; surface (H, W, 4) u8 as in the bundle;
+    map_x, map_y (H, W) coordinates (-1: nothing) in the atlas shrunk by texture_scale: the backward field
+    source_from_screen;
+    fringe_at (N, 2) row and column; fringe_base (N, 3), fringe_surface (N, 4), fringe_alpha (N,) 0..1 and fringe_xy
+    (N, 2) atlas coordinates; rotation (3, 3): how far the head is turned from the portrait.
+    """
+
+    covered: NDArray[np.bool_]
+    base: Image
+    surface: NDArray[np.uint8]
+    texture_scale: float
+    map_x: Array
+    map_y: Array
+    fringe_at: NDArray[np.int32]
+    fringe_base: NDArray[np.uint8]
+    fringe_surface: NDArray[np.uint8]
+    fringe_alpha: Array
+    fringe_xy: Array
+    rotation: F64
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Which part of the canvas is shown, and how large: screen = canvas * scale + (dx, dy); size (W, H)."""
+
+    scale: float
+    dx: float
+    dy: float
+    size: tuple[int, int]
+
+
+def deform(model: HybridModel, rig: sp.csr_matrix, motion: AvatarMotion) -> F64:
+    """(V, 3) camera-space vertices (cm): expression in the portrait's head space, then the head's pose along the neck.
+
+    Expression first moves vertices with the portrait's head orientation; the pose then turns each vertex about the
+    pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay.
+    """
+    offset = np.asarray(rig @ motion.offsets)
+    offset += model.jaw_weight[:, None] * motion.jaw
+    for side in (0, 1):
+        offset[model.eye == side + 1, :2] += motion.gaze[side]
+    points = model.vertices + offset @ model.rotation.T
+    return pose_vertices(points, model.head_weight, model.pivot, motion.pose)
+
+
+def pose_vertices(points: F64, weight: Array, pivot: Array, pose: Pose) -> F64:
+    """Turns and moves (V, 3) points by the fraction `weight` (V,) of `pose`, about `pivot`."""
+    whole, none = weight > 0.995, weight < 0.005
+    out = np.array(points, np.float64)
+    rotation, shift = np.asarray(pose.rotation, np.float64), np.asarray(pose.translation, np.float64)
+    out[whole] = (points[whole] - pivot) @ rotation.T + pivot + shift
+    part = ~(whole | none)
+    if part.any():
+        turn = partial_rotations(rotation, weight[part])
+        out[part] = np.einsum("nij,nj->ni", turn, points[part] - pivot) + pivot + weight[part, None] * shift
+    return out
+
+
+class Renderer:
+    """Renders one model at one framing. Not thread-safe: the buffers are reused."""
+
+    def __init__(self, model: HybridModel, framing: Framing, device: str = "cpu") -> None:
+        self.model, self.framing, self.device = model, framing, device
+        self.rig = sp.csr_matrix((model.rig_value, model.rig_index, model.rig_indptr), (len(model.vertices), 468))
+        self.camera: Camera = model.camera.scaled(framing.scale, framing.dx, framing.dy)
+        k = min(1.0, framing.scale)
+        self.texture_scale = k
+        self.texture, self.albedo = self._shrunk(model.texture, k), self._shrunk(model.albedo, k)
+        self.surface, self.alpha = self._shrunk(model.surface, k), self._shrunk(model.alpha, k)
+        self._allocate()
+
+    @staticmethod
+    def _shrunk(picture: NDArray[np.uint8], k: float) -> NDArray[np.uint8]:
+        if k >= 0.999:
+            return np.ascontiguousarray(picture)
+        size = max(1, round(picture.shape[1] * k)), max(1, round(picture.shape[0] * k))
+        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _allocate(self) -> None:
+        model, (w, h) = self.model, self.framing.size
+        ratio = np.array([self.texture.shape[1] / model.texture.shape[1], self.texture.shape[0] / model.texture.shape[0]])
+        source = model.source.astype(np.float32).copy()
+        source[:, :2] = (source[:, :2] + 0.5) * ratio - 0.5
+        d = self.device
+        solid = cv2.erode((self.alpha >= 254).astype(np.uint8), np.ones((3, 3), np.uint8))
+        at = np.clip(np.round(source[:, :2]).astype(int), 0, [solid.shape[1] - 1, solid.shape[0] - 1])
+        firm = (solid[at[:, 1], at[:, 0]] > 0) & (source[:, 2] >= 1)
+        opaque = firm[model.triangles].all(1) & self._all_solid(source, solid)
+        self._source = wp.array(source, dtype=wp.vec3, device=d)
+        self._triangles = wp.array(model.triangles, dtype=wp.vec3i, device=d)
+        self._opaque = wp.array(opaque.astype(np.uint8), device=d)
+        self._alpha = wp.array(self.alpha, device=d)
+        self._core = wp.zeros(w * h, dtype=wp.int64, device=d)
+        self._fringe = wp.zeros(w * h, dtype=wp.int64, device=d)
+        self._setup = wp.zeros((len(model.triangles), 9), dtype=float, device=d)
+        self._x, self._y = (wp.zeros(w * h, dtype=float, device=d) for _ in range(2))
+        self._count = wp.zeros(1, dtype=int, device=d)
+        self._pixel = wp.zeros(w * h, dtype=int, device=d)
+        self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
+
+    def _all_solid(self, source: Array, solid: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """(T,) true for triangles whose middle and edge middles are solid too: large ones may span a hole."""
+        p = source[self.model.triangles][..., :2]
+        good = np.ones(len(p), np.bool_)
+        for w in ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.5, 0), (0, 0.5, 0.5), (0.5, 0, 0.5)):
+            q = np.clip(np.round(np.einsum("k,tkc->tc", w, p)).astype(int), 0, [solid.shape[1] - 1, solid.shape[0] - 1])
+            good &= solid[q[:, 1], q[:, 0]] > 0
+        return good
+
+    def __call__(self, motion: AvatarMotion, *, albedo: bool = True) -> GBuffer:
+        """The view of this moment; `albedo` False fetches the portrait's own colours instead."""
+        points = deform(self.model, self.rig, motion)
+        points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
+        screen = np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32)
+        self._rasterise(screen)
+        return self._fetch(self.albedo if albedo else self.texture, np.asarray(motion.pose.rotation, np.float64))
+
+    def _rasterise(self, screen: Array) -> None:
+        w, h = self.framing.size
+        for buffer in (self._core, self._fringe, self._count):
+            buffer.zero_()
+        vertices = wp.array(screen, dtype=wp.vec3, device=self.device, copy=False)
+        given: list[Any] = [vertices, self._source, self._triangles, self._opaque, self._alpha, w, h]
+        rasterise.launch(rasterise.depth_pass, len(self.model.triangles), [*given, self._setup, self._core, self._fringe], self.device)
+        found = [self._x, self._y, self._count, self._pixel, self._at]
+        rasterise.launch(rasterise.resolve_pass, w * h, [self._core, self._fringe, self._setup, w, *found], self.device)
+
+    def _fetch(self, base: Image, rotation: F64) -> GBuffer:
+        w, h = self.framing.size
+        x, y = self._x.numpy().reshape(h, w), self._y.numpy().reshape(h, w)
+        n = int(self._count.numpy()[0])
+        pixel, at = self._pixel.numpy()[:n], self._at.numpy()[:n]
+        fx, fy = np.ascontiguousarray(at[:, :1]), np.ascontiguousarray(at[:, 1:2])
+        rows, columns = np.divmod(pixel, w)
+        cover = gather(self.alpha, fx, fy).ravel() * (at[:, 2] / 255)
+        return GBuffer(
+            covered=x >= 0,
+            base=cv2.remap(base, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            surface=cv2.remap(self.surface, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            texture_scale=self.texture_scale,
+            map_x=x,
+            map_y=y,
+            fringe_at=np.stack([rows, columns], -1),
+            fringe_base=gather(base, fx, fy),
+            fringe_surface=gather(self.surface, fx, fy),
+            fringe_alpha=cover.astype(np.float32),
+            fringe_xy=at[:, :2],
+            rotation=rotation,
+        )
+
+
+def gather(picture: NDArray[np.uint8], x: Array, y: Array) -> NDArray[np.uint8]:
+    """(N, C) bilinear samples at (N, 1) coordinates."""
+    if len(x) == 0:
+        return np.zeros((0, *picture.shape[2:]), np.uint8)
+    limit = 30000  # cv2.remap counts rows in 16 bits
+    parts = [cv2.remap(picture, x[i : i + limit], y[i : i + limit], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+             for i in range(0, len(x), limit)]
+    return np.asarray(np.concatenate(parts)[:, 0], np.uint8)

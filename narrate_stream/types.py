@@ -1,0 +1,88 @@
+"""The frozen dataclasses that travel between the parts.
+
+Convention: arrays are numpy, row-major `(H, W, C)`, RGB, top-left origin. Camera space: x right in the image, y up,
+z from the subject toward the viewer (right-handed). Angles are degrees; `yaw > 0` turns the face toward the image's
+right, `pitch > 0` looks up, `roll > 0` is clockwise as seen. Pictures are sRGB bytes; lighting is linear floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]  # (H, W, 3) sRGB
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a video: `image` (H, W, 3) uint8 sRGB RGB, presented at `pts * time_base` seconds."""
+
+    image: Image
+    pts: int = 0
+    time_base: Fraction = Fraction(1, 90000)
+
+    @property
+    def time(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+    def with_image(self, image: Image) -> Frame:
+        """The same moment showing another picture."""
+        return replace(self, image=image)
+
+
+@dataclass(frozen=True)
+class View:
+    """The viewer's own turn of the head, added to whatever drives it; degrees, 0,0 is the portrait's pose."""
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What a driver saw in one frame, in its own camera (camera space of this module, unit cm).
+
+    rotation: (3, 3) camera_from_head of the driver's head; translation: (3,) cm, head origin in camera space.
+    landmarks: (478, 3) cm, the face in head space (canonical axes), expression and identity together.
+    pixels: (478, 2) the same landmarks in the driving frame, pixels; size: (width, height) of that frame.
+    confidence: 0..1.
+    """
+
+    rotation: Array
+    translation: Array
+    landmarks: Array
+    pixels: Array
+    size: tuple[int, int]
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Rigid motion of the avatar's head away from the portrait: x' = rotation (x - pivot) + pivot + translation (cm)."""
+
+    rotation: Array = field(default_factory=lambda: np.eye(3, dtype=np.float32))
+    translation: Array = field(default_factory=lambda: np.zeros(3, np.float32))
+
+
+@dataclass(frozen=True)
+class AvatarMotion:
+    """Motion retargeted to the portrait: the head's pose and what the face does, in the portrait's proportions.
+
+    offsets: (468, 3) cm, displacement of each landmark in the portrait's head space; gaze: (2, 2) cm, iris shift of
+    right and left eye (x, y head axes); jaw: (3,) cm, displacement of the chin; opening: 0..1 how far the mouth opens.
+    """
+
+    pose: Pose
+    offsets: Array
+    gaze: Array
+    jaw: Array
+
+    def state(self) -> dict[str, Any]:
+        """A few numbers for stats and logs."""
+        return {"jaw_cm": round(float(np.linalg.norm(self.jaw)), 2)}

@@ -1,0 +1,1 @@
+"""The offline stage: one portrait to one `.narrate` model, in seconds, once."""

@@ -1,0 +1,78 @@
+"""The photograph's light, estimated from the skin, and the albedo that is left when it is divided out (paper, 4.3)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from narrate_stream.ops.colour import linear_table, luminance
+from narrate_stream.ops.lighting import COSINE, sh_basis
+from narrate_stream.types import Array, Image
+
+F64 = NDArray[np.float64]
+LOWEST = 0.22  # shading below this is not believed: dividing by it would make noise of shadows
+RIDGE = np.array([0, 0.02, 0.02, 0.02, 0.2, 0.2, 0.2, 0.2, 0.2])
+EVENNESS = 0.55  # how much of the skin's broad unevenness that the light does not explain is taken for shadow
+
+
+def estimate_light(level: F64, normals: F64, mask: NDArray[np.bool_]) -> F64:
+    """(9,) spherical harmonics (radiance, grey) of the light on the skin, mean shading 1 over `mask`.
+
+    level (H, W) linear luminance; normals (H, W, 3). Iteratively reweighted least squares on level = c . Y(n): brows,
+    beard, highlights and cast shadows lie off the fit and lose their weight. Even light when there is too little skin.
+    """
+    flat = np.zeros(9)
+    flat[0] = 1 / 0.2820948
+    if mask.sum() < 64:
+        return flat
+    basis = sh_basis(normals[mask]) * COSINE
+    value = level[mask] / max(float(np.median(level[mask])), 1e-6)
+    step = max(1, len(value) // 20000)
+    basis, value = basis[::step], value[::step]
+    weight = np.ones(len(value))
+    prior = np.diag(RIDGE * len(value) * 0.05)
+    c = flat
+    for _ in range(12):
+        a = basis * weight[:, None]
+        c = np.linalg.solve(a.T @ basis + prior + 1e-9 * np.eye(9), a.T @ value)
+        off = value - basis @ c
+        scale = 1.4826 * np.median(np.abs(off)) + 1e-3
+        weight = 1 / (1 + (off / (1.5 * scale)) ** 2)
+    mean = float((basis @ c).mean())
+    return np.asarray(c / mean if mean > 0.05 else flat)
+
+
+def shading_of(light: F64, normals: F64) -> F64:
+    """(H, W) shading of the portrait's own light, not below LOWEST."""
+    return np.asarray(np.maximum((sh_basis(normals) * COSINE) @ light, LOWEST))
+
+
+def skin_mask(image: Image, face: NDArray[np.bool_], holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) pixels of plain skin: in the face, outside eyes and mouth, not far darker or brighter than most."""
+    level = luminance(linear_table()[image])
+    inside = face & ~holes
+    if inside.sum() < 64:
+        return inside
+    lo, hi = np.percentile(level[inside], [6, 98.5])
+    return np.asarray(inside & (level > lo) & (level < hi))
+
+
+def albedo_map(image: Image, shading: F64, occlusion: F64, skin: NDArray[np.bool_], trust: F64) -> Array:
+    """(H, W, 3) linear albedo: picture / light.
+
+    trust (H, W), 0..1, is how far the shading is believed (1 on the face, less on hair and cloth). What stays of broad
+    dark and light areas on the skin is evened out by EVENNESS, since skin is even and cast shadows are not in the SH.
+    """
+    linear = linear_table()[image]
+    light = 1 + (shading * np.sqrt(np.clip(occlusion, 0.3, 1)) - 1) * trust
+    albedo = linear / np.maximum(light, LOWEST)[..., None]
+    if skin.sum() > 64:
+        size = np.sqrt(skin.sum()) * 0.09
+        weight = cv2.GaussianBlur(skin.astype(np.float32), (0, 0), size)
+        log = np.log(np.maximum(luminance(albedo), 1e-3))
+        broad = cv2.GaussianBlur(np.where(skin, log, 0).astype(np.float32), (0, 0), size) / np.maximum(weight, 1e-3)
+        excess = broad - np.median(log[skin])
+        apply = np.clip(weight * 1.6 - 0.3, 0, 1) * np.clip(trust, 0, 1)
+        albedo = albedo * np.exp(-EVENNESS * np.clip(excess, -0.9, 0.5) * apply)[..., None]
+    return np.asarray(np.clip(albedo, 0, 1), np.float32)

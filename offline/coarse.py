@@ -1,0 +1,154 @@
+"""Coarse geometry (the role StyleSDF's shape plays in the paper, 4.1): a face fitted to landmarks, a head around it.
+
+Convention: camera space, cm (x right, y up, z toward the viewer, the camera at the origin looking along -z).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
+from scipy.sparse.linalg import splu
+
+from narrate_stream.ops.canonical import canonical
+from narrate_stream.ops.geometry import Camera
+from narrate_stream.types import Array
+
+F64 = NDArray[np.float64]
+JAW = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
+IDENTITY_PRIOR, EXPRESSION_PRIOR = 1.0, 0.7
+NOISE = 0.012  # expected landmark error, in interocular distances
+
+
+@dataclass(frozen=True)
+class FaceFit:
+    """camera_from_head rotation (3, 3) and translation (3,); points (478, 3) cm in camera space, exactly under their
+    pixels; error: rms distance of the fitted shape from the landmarks, in interocular distances."""
+
+    rotation: F64
+    translation: F64
+    points: F64
+    error: float
+
+    def head(self, points: F64) -> F64:
+        """Camera space to head space."""
+        return np.asarray((points - self.translation) @ self.rotation)
+
+    def camera(self, points: F64) -> F64:
+        """Head space to camera space."""
+        return np.asarray(points @ self.rotation.T + self.translation)
+
+
+def fit_face(landmarks: F64, camera: Camera, mouth_weight: float = 1.0) -> FaceFit:
+    """Pose, identity and expression of the canonical face from (478, 3) landmarks in pixels, by ridge least squares.
+
+    The fitted depth is kept and every landmark is put exactly under its own pixel, so that the portrait's proportions
+    are the portrait's and only the depth is the model's.
+    """
+    face = canonical()
+    n = 468
+    pixels = landmarks[:n, :2]
+    iod = float(np.linalg.norm(pixels[33] - pixels[263]) + 1e-9)
+    unit = NOISE * max(iod, 0.3 * float(np.ptp(pixels[:, 1])))
+    k, m = len(face.identity), len(face.expression)
+    modes = np.concatenate([face.identity, face.expression])[:, :n]
+
+    def shape(c: F64) -> F64:
+        return np.asarray(face.landmarks[:n] + np.tensordot(c, modes, 1))
+
+    def posed(p: F64) -> F64:
+        return np.asarray(shape(p[6:]) @ Rotation.from_rotvec(p[:3]).as_matrix().T + p[3:6])
+
+    def residual(p: F64) -> F64:
+        error = (camera.project(posed(p)) - pixels) / unit
+        # landmarks are not independent: count them as a tenth of their number against the priors
+        return np.concatenate([error.ravel() * 0.3, p[6 : 6 + k] / IDENTITY_PRIOR, p[6 + k :] / EXPRESSION_PRIOR])
+
+    span = np.ptp(face.landmarks[:n, 1])
+    depth = camera.focal * span / np.ptp(pixels[:, 1])
+    centre = camera.unproject(pixels.mean(0), -depth) - face.landmarks[:n].mean(0)
+    start = np.concatenate([[0, 0, 0], centre, np.zeros(k + m)])
+    # pose first, by how far the nose lies off the middle of the temples
+    sideways = (pixels[4, 0] - (pixels[234, 0] + pixels[454, 0]) / 2) / max(abs(pixels[454, 0] - pixels[234, 0]), 1e-6)
+    start[1] = np.clip(sideways * 1.2, -0.9, 0.9)
+    pose = least_squares(lambda q: residual(np.concatenate([q, np.zeros(k + m)]))[: 2 * n], start[:6], loss="soft_l1")
+    best = least_squares(residual, np.concatenate([pose.x, np.zeros(k + m)]), max_nfev=12).x
+    fitted = posed(best)
+    error = float(np.sqrt(((camera.project(fitted) - pixels) ** 2).sum(-1).mean()) / iod)
+    points = np.concatenate([camera.unproject(pixels, fitted[:, 2]), np.zeros((10, 3))])
+    for iris, (a, b) in ((slice(468, 473), (33, 133)), (slice(473, 478), (362, 263))):
+        points[iris] = camera.unproject(landmarks[iris, :2], (fitted[a, 2] + fitted[b, 2]) / 2)
+    return FaceFit(Rotation.from_rotvec(best[:3]).as_matrix(), best[3:6], points, error)
+
+
+def rest_depth(coverage: Array, face: NDArray[np.bool_], face_z: F64, below: NDArray[np.bool_], middle: float, unit: float,
+               thickness: float) -> F64:
+    """(H, W) camera-space z (cm) of head, hair, neck and shoulders around the face, by inflation.
+
+    Solves for q = (z - middle)^2 a Poisson equation whose solution on a disc is a sphere: q = 0 at the silhouette
+    (coverage 0.5), q given on the face, q'' = -4 inside. `below` marks where the surface must not join the face (under
+    the jaw); `middle`: z of the plane of the silhouette; `unit`: cm per pixel; `thickness`: soft limit of z - middle, cm.
+    The picture's border is no silhouette: the surface goes on there.
+    """
+    h, w = coverage.shape
+    person = (coverage > 0.5) | face
+    index = -np.ones((h, w), np.int64)
+    free = person & ~face
+    count = int(free.sum())
+    out = np.full((h, w), middle)
+    out[face] = face_z[face]
+    if count == 0:
+        return out
+    index[free] = np.arange(count)
+    diagonal, rhs = np.zeros(count), np.full(count, 4.0 * unit**2)
+    rows, columns = [], []
+    q_face = np.where(face, np.maximum(face_z - middle, 0.1) ** 2, 0)
+    for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        a = np.zeros((h, w), np.bool_)
+        ys, xs = slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx))
+        yn, xn = slice(max(0, dy), h + min(0, dy)), slice(max(0, dx), w + min(0, dx))
+        a[ys, xs] = free[ys, xs]
+        here = index[ys, xs][a[ys, xs]]
+        there = index[yn, xn][a[ys, xs]]
+        is_face = face[yn, xn][a[ys, xs]]
+        cut = is_face & below[ys, xs][a[ys, xs]]
+        inside = there >= 0
+        diagonal += np.bincount(here[~cut], minlength=count)
+        rhs += np.bincount(here[is_face & ~cut], q_face[yn, xn][a[ys, xs]][is_face & ~cut], minlength=count)
+        rows.append(here[inside])
+        columns.append(there[inside])
+    matrix = sp.csc_matrix((-np.ones(sum(map(len, rows))), (np.concatenate(rows), np.concatenate(columns))), (count, count))
+    matrix += sp.diags(diagonal + 1e-7).tocsc()
+    q = splu(matrix).solve(rhs)
+    rise = np.sqrt(np.maximum(q, 0))
+    out[free] = middle + soft_limit(rise, thickness)
+    return out
+
+
+def soft_limit(x: F64, limit: float) -> F64:
+    """x below about half of `limit`, approaching it smoothly above."""
+    half = limit / 2
+    over = np.maximum(x - half, 0)
+    return np.asarray(np.where(x <= half, x, half + half * np.tanh(over / half)))
+
+
+def jaw_side(landmarks: F64, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, W) true for pixels outside the face whose nearest point of the face's outline belongs to the lower jaw."""
+    from offline.preprocess import OVAL
+
+    h, w = shape
+    outline = landmarks[list(OVAL), :2]
+    dense = np.concatenate([np.linspace(outline[i], outline[(i + 1) % len(outline)], 8, endpoint=False) for i in range(len(outline))])
+    is_jaw = np.repeat([a in JAW and b in JAW for a, b in zip(OVAL, OVAL[1:] + OVAL[:1], strict=True)], 8)
+    canvas = np.ones((h, w), np.uint8)
+    at = np.clip(np.round(dense).astype(int), 0, [w - 1, h - 1])
+    canvas[at[:, 1], at[:, 0]] = 0
+    label = cv2.distanceTransformWithLabels(canvas, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    jaw = np.zeros(label.max() + 1, np.bool_)
+    jaw[label[at[:, 1], at[:, 0]]] = is_jaw
+    return np.asarray(jaw[label])

@@ -1,0 +1,138 @@
+"""Joins face and rest into one depth map and one normal map of the canvas (paper, 4.2 and 4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from narrate_stream.ops.geometry import Camera
+from narrate_stream.types import Array
+from offline.coarse import FaceFit, jaw_side, rest_depth
+from offline.facemesh import face_topology, vertex_normals
+from offline.integrate import integrate, normals_from_depth
+from offline.layers import LEFT_EYE, RIGHT_EYE, polygon_mask
+from offline.preprocess import OVAL
+from offline.softmesh import MapRenderer, screen_of
+
+F64 = NDArray[np.float64]
+DEPTH_SIZE = 320  # longer side of the depth map: the mesh is coarser, the normals are separate
+SKULL = 8.5  # cm: half the depth of a head
+THICKNESS = 11.0  # cm: how far hair, neck and chest come forward of the plane of the silhouette
+
+
+@dataclass(frozen=True)
+class Surface:
+    """z (h, w) cm camera space and normal (h, w, 3) of the whole person at depth resolution; coarse: the normals before
+    anything fine; face (h, w) true inside the face's outline; camera of these maps; scale: map pixels per canvas pixel;
+    middle: z of the plane of the silhouette; neck (h, w) z of what lies behind the jaw;
+    back (h, w) z of the far side of the head, meeting the front at the silhouette; below: nearest to the lower jaw."""
+
+    z: F64
+    normal: F64
+    coarse: F64
+    face: NDArray[np.bool_]
+    camera: Camera
+    scale: float
+    middle: float
+    neck: F64
+    back: F64
+    below: NDArray[np.bool_]
+
+
+def to_canvas(values: F64, canvas: tuple[int, int]) -> Array:
+    """A map at depth resolution enlarged to (W, H)."""
+    return np.asarray(cv2.resize(values.astype(np.float32), canvas, interpolation=cv2.INTER_CUBIC))
+
+
+def face_maps(fit: FaceFit, landmarks: F64, camera: Camera, width: int, height: int) -> tuple[F64, F64]:
+    """z (h, w) and normal (h, w, 3) of the smooth landmark surface, nan outside; eyes and mouth are bridged."""
+    topology = face_topology()
+    points = np.asarray(topology.smooth @ fit.points[:468])
+    normals = np.asarray(topology.smooth @ smooth_normals(fit.points[:468]))
+    fans = [np.stack([np.full(14, ring[0]), ring[1:-1], ring[2:]], 1) for ring in map(np.array, (RIGHT_EYE, LEFT_EYE))]
+    from offline.layers import INNER_LOWER, INNER_UPPER
+
+    lips = np.array(INNER_UPPER + INNER_LOWER[::-1][1:-1])
+    fans.append(np.stack([np.full(len(lips) - 2, lips[0]), lips[1:-1], lips[2:]], 1))
+    triangles = np.concatenate([topology.triangles, *fans])
+    renderer = MapRenderer(triangles)
+    both = renderer.map(screen_of(points, camera.project(points)), np.concatenate([points, normals], 1), width, height)
+    return both[..., 2], both[..., 3:]
+
+
+def smooth_normals(points: F64) -> F64:
+    """(468, 3) vertex normals, averaged once over neighbours: landmark noise makes single ones ring."""
+    from narrate_stream.ops.canonical import canonical
+
+    triangles = canonical().triangles
+    normals = vertex_normals(points, triangles)
+    total = normals * 2
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        np.add.at(total, triangles[:, a], normals[triangles[:, b]] * 0.5)
+        np.add.at(total, triangles[:, b], normals[triangles[:, a]] * 0.5)
+    return np.asarray(total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12))
+
+
+def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera) -> Surface:
+    """Coarse depth of the person, fused normals, and the depth integrated from them with the coarse one as prior."""
+    h, w = coverage.shape
+    scale = DEPTH_SIZE / max(h, w)
+    mw, mh = max(8, round(w * scale)), max(8, round(h * scale))
+    small = Camera(camera.focal * scale, (camera.cx + 0.5) * scale - 0.5, (camera.cy + 0.5) * scale - 0.5)
+    marks = (landmarks[:, :2] + 0.5) * scale - 0.5
+    cover = np.asarray(cv2.resize(coverage, (mw, mh), interpolation=cv2.INTER_AREA), np.float32)
+    face_z, face_n = face_maps(fit, landmarks, small, mw, mh)
+    face = ~np.isnan(face_z) & (polygon_mask(marks[list(OVAL)], (mh, mw)) | (face_n[..., 2] > 0.15))
+    face_z = np.where(face, np.nan_to_num(face_z, nan=-1e3), -1e3)
+    middle = float(fit.camera(np.array([[0.0, 0.0, -1.0]]))[0, 2])
+    unit = -middle / small.focal
+    below = jaw_side(marks, (mh, mw))
+    rest = rest_depth(cover, face, face_z, below, middle, unit, THICKNESS)
+    neck = nearest_fill(rest, ~face & below & (cover > 0.5), middle)
+    z = np.where(face, face_z, rest)
+    nothing = np.zeros_like(face)
+    back = 2 * middle - rest_depth(cover, nothing, face_z, below, middle, unit, SKULL)
+    soft = cv2.GaussianBlur(z, (0, 0), 4.0)
+    away = np.clip(cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)
+    soft = soft * (1 - away) + cv2.GaussianBlur(z, (0, 0), 1.5) * away
+    rest_n = normals_from_depth(soft, small)
+    inner = cv2.erode(face.astype(np.uint8), np.ones((9, 9))).astype(np.float32)
+    blend = cv2.GaussianBlur(inner, (0, 0), 3.0)[..., None] * face[..., None]
+    normal = np.where(face[..., None], np.nan_to_num(face_n), 0) * blend + rest_n * (1 - blend)
+    normal = cv2.GaussianBlur(normal, (0, 0), 0.8)
+    normal = without_crease(normal, face, below)
+    joined = integrate(normal, z, *prior_weights(z, face, cover, unit), small)
+    return Surface(joined, normal, normal, face, small, scale, middle, neck, back, below)
+
+
+def without_crease(normal: F64, face: NDArray[np.bool_], below: NDArray[np.bool_]) -> F64:
+    """Unit normals smoothed in a band along the face's outline, where two surfaces were joined (not at the jaw, where
+    the step is real)."""
+    distance = cv2.distanceTransform(face.astype(np.uint8), cv2.DIST_L2, 5) + cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5)
+    band = np.clip(1.4 - distance / 10, 0, 1) * (1 - cv2.GaussianBlur(below.astype(np.float32), (0, 0), 3))
+    wide = cv2.GaussianBlur(normal, (0, 0), 6)
+    mixed = normal + (wide - normal) * cv2.GaussianBlur(band, (0, 0), 2)[..., None]
+    return np.asarray(mixed / (np.linalg.norm(mixed, axis=-1, keepdims=True) + 1e-9))
+
+
+def nearest_fill(values: F64, known: NDArray[np.bool_], empty: float) -> F64:
+    """Every pixel takes the value of the nearest known one (`empty` when there is none)."""
+    if not known.any():
+        return np.full_like(values, empty)
+    label = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    table = np.zeros(label.max() + 1)
+    table[label[known]] = values[known]
+    return np.asarray(table[label])
+
+
+def prior_weights(z: F64, face: NDArray[np.bool_], cover: Array, unit: float) -> tuple[F64, F64]:
+    """(prior weight, belief in normals), each (h, w): the coarse depth rules at jumps and outside the face."""
+    jump = np.maximum(np.abs(cv2.Laplacian(z, cv2.CV_64F)), np.hypot(np.gradient(z, axis=0), np.gradient(z, axis=1)))
+    broken = cv2.dilate((jump > 6 * unit).astype(np.uint8), np.ones((3, 3))) > 0
+    border = cv2.erode(face.astype(np.uint8), np.ones((5, 5))) == 0
+    weight = np.where(broken | border, 1.0, 0.004)
+    belief = np.where(broken, 0.02, 1.0) * np.where(cover > 0.5, 1, 0.05)
+    return weight, belief

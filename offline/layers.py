@@ -1,0 +1,214 @@
+"""The layers behind the skin: eyeballs with irises, and the inside of the mouth, as cells of the texture atlas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from narrate_stream.types import Array, Image
+from offline.preprocess import push_pull
+
+F64 = NDArray[np.float64]
+RIGHT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
+LEFT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
+INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+TEETH_UPPER = (0.42, 0.33, 0.37, 0.33, 0.27)  # half the arch, middle outward: seen widths in cm
+TEETH_LOWER = (0.27, 0.29, 0.32, 0.31, 0.26)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of the atlas. colour (h, w, 3) float 0..255; alpha (h, w) 0..1; origin: canvas pixel of its corner, where
+    it lies in the portrait's own frame; gloss 0..1."""
+
+    name: str
+    colour: Array
+    alpha: Array
+    origin: tuple[int, int]
+    gloss: float
+
+
+def polygon_mask(points: F64, shape: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> NDArray[np.bool_]:
+    """(H, W) inside of a polygon of pixels, with sub-pixel corners."""
+    shifted = np.round((points[:, :2] - origin) * 16).astype(np.int32)
+    return np.asarray(cv2.fillPoly(np.zeros(shape, np.uint8), [shifted], 1, shift=4) > 0)
+
+
+def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
+    """(eyeball, iris) of one eye. The eyeball is the white with the iris taken out and continued under the lids; the
+    iris is a whole disc, its parts under the lids completed by point symmetry."""
+    outline = landmarks[list(RIGHT_EYE if right else LEFT_EYE), :2]
+    ring = landmarks[468:473] if right else landmarks[473:478]
+    centre, radius = ring[0, :2], float(np.linalg.norm(ring[1:, :2] - ring[0, :2], axis=1).mean())
+    width = float(np.ptp(outline[:, 0])) + 2
+    lo = np.floor(outline.mean(0) - [0.85 * width, 0.75 * width]).astype(int)
+    size = np.ceil([1.7 * width, 1.5 * width]).astype(int)
+    h, w = int(size[1]), int(size[0])
+    origin = int(lo[0]), int(lo[1])
+    gx, gy = np.meshgrid(np.arange(w) + origin[0], np.arange(h) + origin[1])
+    patch = cv2.remap(image, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    patch = patch.astype(np.float32)
+    opening = polygon_mask(outline, (h, w), origin)
+    distance = np.hypot(gx - centre[0], gy - centre[1])
+    margin = max(1, round(0.025 * width))
+    sure = cv2.erode(opening.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1))) > 0
+    white = sure & (distance > 1.12 * radius)
+    colour = sclera(patch, white, opening, outline - origin)
+    name = "right" if right else "left"
+    # behind the lids only: a ball larger than that would come out through the cheek
+    tall, wide = (max(1, int(k * width)) | 1 for k in (0.50, 0.10))
+    shell = cv2.dilate(opening.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(np.float32)
+    shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
+    ball = Cell(f"{name} eyeball", colour, shell, origin, 0.5)
+    disc, cover = iris(patch, sure, centre - origin, radius)
+    return ball, Cell(f"{name} iris", disc, np.minimum(cover, shell), origin, 0.9)
+
+
+def sclera(patch: Array, white: NDArray[np.bool_], opening: NDArray[np.bool_], outline: F64) -> Array:
+    """(h, w, 3) the white of the eye: seen where it is seen, smooth elsewhere, shaded under the upper lid."""
+    h, w = white.shape
+    if white.sum() < 12:  # closed or tiny eyes: a believable white from the skin's brightness
+        level = np.clip(np.percentile(patch.reshape(-1, 3), 80, axis=0), 90, 225)
+        colour = np.broadcast_to(0.5 * level + 0.5 * level.mean(), patch.shape).astype(np.float32)
+    else:
+        levels = patch[white]
+        bright = np.percentile(levels, 60, axis=0)
+        floor = np.minimum(bright * 0.62, bright)  # lashes and caruncle are no sclera
+        keep = white & (patch >= floor).all(-1)
+        filled = push_pull(patch, keep.astype(np.float32))
+        colour = np.where(keep[..., None], patch, cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * w)))
+    top = float(outline[:, 1].min())
+    y = np.arange(h, dtype=np.float32)[:, None, None]
+    shade = 1 - 0.45 * np.clip((top - y) / (0.25 * w), 0, 1)
+    return np.asarray(colour * np.where(opening[..., None], 1, shade), np.float32)
+
+
+def iris(patch: Array, seen: NDArray[np.bool_], centre: F64, radius: float) -> tuple[Array, Array]:
+    """Colour (h, w, 3) and alpha (h, w) of the whole iris disc."""
+    h, w = seen.shape
+    gx, gy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
+    dx, dy = gx - centre[0], gy - centre[1]
+    r = np.hypot(dx, dy)
+    disc = r < 1.25 * radius
+    known = seen & disc
+    colour, have = patch.copy(), known.copy()
+    for mx, my in ((centre[0] + dx, centre[1] - dy), (centre[0] - dx, centre[1] - dy), (centre[0] - dx, centre[1] + dy)):
+        mapped = cv2.remap(patch, mx.astype(np.float32), my.astype(np.float32), cv2.INTER_LINEAR)
+        ok = cv2.remap(known.astype(np.float32), mx.astype(np.float32), my.astype(np.float32), cv2.INTER_LINEAR) > 0.99
+        take = ok & ~have
+        colour[take] = mapped[take]
+        have |= take
+    rings = np.clip((r / max(radius, 1) * 8).astype(int), 0, 11)
+    for k in range(12):
+        ring = rings == k
+        if (ring & have).sum() >= 3:
+            colour[ring & ~have] = np.median(colour[ring & have], axis=0)
+            have |= ring
+    if not have.all():
+        colour = push_pull(colour, have.astype(np.float32))
+    soft = max(0.8, 0.07 * radius)
+    alpha = np.clip((1.06 * radius - r) / soft + 0.5, 0, 1)
+    return np.asarray(colour, np.float32), np.asarray(alpha, np.float32)
+
+
+def mouth_opening(landmarks: F64) -> float:
+    """Inner opening over inner width; about 0 for closed lips."""
+    up, low = landmarks[[81, 13, 311], :2], landmarks[[178, 14, 402], :2]
+    return float(np.linalg.norm(up - low, axis=1).mean() / np.linalg.norm(landmarks[78, :2] - landmarks[308, :2]))
+
+
+def open_mouth_cell(image: Image, landmarks: F64) -> Cell:
+    """The portrait's own inside of the mouth, continued a little under the lips."""
+    ring = landmarks[list(INNER_UPPER + INNER_LOWER[::-1][1:-1]), :2]
+    lo, hi = ring.min(0), ring.max(0)
+    grow = 0.3 * (hi[0] - lo[0])
+    x0, y0 = np.floor(lo - grow).astype(int)
+    w, h = np.ceil(hi - lo + 2 * grow).astype(int)
+    gx, gy = np.meshgrid(np.arange(w) + x0, np.arange(h) + y0)
+    patch = cv2.remap(image, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    inside = polygon_mask(ring, (int(h), int(w)), (int(x0), int(y0)))
+    sure = cv2.erode(inside.astype(np.uint8), np.ones((3, 3))) > 0
+    filled = push_pull(patch.astype(np.float32), sure.astype(np.float32))
+    fade = np.clip(1 - cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5) / max(grow, 1), 0.15, 1)
+    colour = np.where(sure[..., None], patch, filled * fade[..., None])
+    tall, wide = max(1, int(0.5 * grow)) * 2 + 1, max(1, int(0.12 * grow)) * 2 + 1
+    shell = cv2.dilate(inside.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(np.float32)
+    shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
+    return Cell("open mouth", np.asarray(colour, np.float32), shell, (int(x0), int(y0)), 0.4)
+
+
+def teeth_cell(upper: bool, unit: float, tone: Array) -> Cell:
+    """A drawn row of teeth with its gum. unit: pixels per cm; tone: (3,) sRGB 0..255 of the enamel."""
+    widths = TEETH_UPPER if upper else TEETH_LOWER
+    height, gum = (0.95, 0.55) if upper else (0.75, 0.45)
+    k = max(1, int(np.ceil(64 / unit)))  # draw large, scale down
+    u = unit * k
+    w, h = int(2 * (sum(widths) + 0.25) * u), int((height + gum) * u)
+    picture = np.zeros((h, w, 3), np.float32)
+    alpha = np.zeros((h, w), np.float32)
+    gy, gx = np.mgrid[:h, :w].astype(np.float32)
+    across = np.abs(gx - w / 2) / u
+    gum_colour = np.array([168, 84, 84], np.float32) * (0.55 + 0.45 * tone.mean() / 230)
+    picture[:] = gum_colour
+    edge = height + gum
+    alpha[(gy / u < gum + 0.25) & (across < sum(widths))] = 1
+    left = 0.0
+    for i, width in enumerate(widths):
+        length = height * (1 - (0.09 if i == 1 and upper else 0.02 * i))
+        middle = left + width / 2
+        shape_y = (gy / u - gum - length / 2) / (length / 2)
+        shape_x = (across - middle) / (width / 2 - 0.008)
+        inside = np.abs(shape_x) ** 4 + np.abs(shape_y) ** 5 < 1
+        roundness = 1 - 0.30 * np.abs(shape_x) ** 3 - 0.10 * np.clip(-shape_y, 0, 1)
+        depth = 1 - 0.13 * i
+        picture[inside] = (tone * (roundness * depth)[..., None])[inside]
+        alpha[inside] = 1
+        left += width
+    alpha *= np.clip((sum(widths) + 0.02 - across) / 0.25, 0, 1)
+    if not upper:
+        picture, alpha = picture[::-1], alpha[::-1]
+    size = max(4, w // k), max(4, h // k)
+    colour = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    cover = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+    assert edge > 0
+    return Cell("upper teeth" if upper else "lower teeth", np.asarray(colour), np.asarray(cover), (0, 0), 0.7)
+
+
+def cavity_cell(unit: float, width: float, level: float) -> Cell:
+    """The dark of the mouth (cm `width` across), redder and a little lighter toward the front below."""
+    w, h = max(8, int(width * unit)), max(8, int(5.0 * unit))
+    y = np.linspace(0, 1, h, dtype=np.float32)[:, None, None]
+    x = np.abs(np.linspace(-1, 1, w, dtype=np.float32))[None, :, None]
+    base = np.array([58, 22, 22], np.float32) * (0.45 + 0.55 * level / 200)
+    colour = base * (0.55 + 0.5 * y) * (1 - 0.45 * x**2)
+    return Cell("mouth cavity", np.asarray(colour, np.float32), np.ones((h, w), np.float32), (0, 0), 0.1)
+
+
+def tongue_cell(unit: float, level: float) -> Cell:
+    """A tongue lying behind the lower teeth."""
+    w, h = max(8, int(3.4 * unit)), max(8, int(1.8 * unit))
+    gy, gx = np.mgrid[:h, :w].astype(np.float32)
+    x, y = (gx / w - 0.5) * 2, gy / h
+    edge = 1 - np.sqrt(np.clip(x**2 + np.clip(1 - y, 0, 1) ** 2.2, 0, 4))
+    alpha = np.clip(edge * 9, 0, 1)
+    groove = 1 - 0.22 * np.exp(-((x / 0.07) ** 2)) * np.clip(y * 1.4, 0, 1)
+    base = np.array([172, 88, 88], np.float32) * (0.5 + 0.5 * level / 200)
+    shade = (0.52 + 0.42 * np.clip(edge * 1.6, 0, 1)) * groove
+    return Cell("tongue", np.asarray(base * shade[..., None], np.float32), np.asarray(alpha, np.float32), (0, 0), 0.5)
+
+
+def pack(cells: list[Cell], width: int, top: int) -> tuple[list[tuple[int, int]], int]:
+    """Shelf packing below the canvas: (x, y) of every cell in the atlas with a 2-pixel gap, and the atlas height."""
+    places: dict[int, tuple[int, int]] = {}
+    x, y, shelf = 2, top + 2, 0
+    for i in sorted(range(len(cells)), key=lambda i: -cells[i].alpha.shape[0]):
+        h, w = cells[i].alpha.shape
+        if x + w + 2 > width:
+            x, y, shelf = 2, y + shelf + 2, 0
+        places[i] = (x, y)
+        x, shelf = x + w + 2, max(shelf, h)
+    return [places[i] for i in range(len(cells))], y + shelf + 2

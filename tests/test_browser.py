@@ -1,0 +1,226 @@
+"""The page in a real browser: a fake camera drives, the avatar plays, the controls change what is seen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from doubles import FakeAvatar, gradient, served
+
+from narrate_stream.server import create_app
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.browser
+
+NAMES = ("chromium-headless-shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+]
+MEAN = """() => {
+  const video = document.getElementById('avatar'), canvas = document.createElement('canvas');
+  canvas.width = canvas.height = 32;
+  const context = canvas.getContext('2d');
+  context.drawImage(video, 0, 0, 32, 32);
+  const data = context.getImageData(0, 0, 32, 32).data, mean = [0, 0, 0];
+  for (let i = 0; i < data.length; i += 4) for (let c = 0; c < 3; c++) mean[c] += data[i + c] / 1024;
+  return mean;
+}"""
+BAR = """() => {
+  const video = document.getElementById('avatar'), canvas = document.createElement('canvas');
+  canvas.width = 128; canvas.height = 128;
+  const context = canvas.getContext('2d');
+  context.drawImage(video, 0, 0, 128, 128);
+  const row = context.getImageData(0, 123, 128, 1).data;
+  let best = 0, sum = 0;
+  for (let x = 0; x < 128; x++) if (row[4 * x] + row[4 * x + 1] + row[4 * x + 2] > 690) { best += x; sum++; }
+  return sum ? best / sum : -1;
+}"""
+
+
+def browser_path() -> str | None:
+    named = os.environ.get("NARRATE_TEST_BROWSER")
+    return named or next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+def write_y4m(path: Path, width: int = 320, height: int = 240, frames: int = 60) -> Path:
+    """A clip that a fake camera plays in a loop."""
+    with path.open("wb") as out:
+        out.write(b"YUV4MPEG2 W%d H%d F30:1 Ip A1:1 C420jpeg\n" % (width, height))
+        for n in range(frames):
+            picture = cv2.resize(gradient(n), (width, height))
+            out.write(b"FRAME\n" + cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420).tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    path = browser_path()
+    if path is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium-headless-shell)")
+    clip = write_y4m(tmp_path_factory.mktemp("camera") / "camera.y4m")
+    with sync_api.sync_playwright() as play:
+        chromium = play.chromium.launch(
+            executable_path=path, args=[*FLAGS, f"--use-file-for-fake-video-capture={clip}"], timeout=20_000
+        )
+        yield chromium
+        chromium.close()
+
+
+@contextlib.contextmanager
+def page(browser: Any, width: int = 1280, height: int = 800) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": width, "height": height})
+    tab = context.new_page()
+    tab.set_default_timeout(15_000)
+    problems: list[str] = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.problems = problems
+    yield tab
+    context.close()
+    assert not problems
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 12) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "not within the time"
+        time.sleep(0.1)
+    return value
+
+
+def seen(tab: Any, expression: str) -> None:
+    """Wait for a JavaScript expression (the page's policy forbids playwright's own way, which is to evaluate a string)."""
+    eventually(lambda: tab.evaluate(expression))
+
+
+def go_live(tab: Any, url: str) -> None:
+    tab.goto(url)
+    tab.click("#start")
+    seen(tab, "document.getElementById('avatar').videoWidth > 0")
+    seen(tab, "document.body.dataset.phase === 'live'")
+
+
+@pytest.fixture
+def app() -> Any:
+    return create_app(lambda options: FakeAvatar(), models=["fake"])
+
+
+def test_the_avatar_plays_and_obeys(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser) as tab:
+        go_live(tab, url)
+        assert tab.evaluate("document.getElementById('avatar').videoWidth") == 256
+
+        first = tab.evaluate(MEAN)
+        eventually(lambda: np.abs(np.subtract(tab.evaluate(MEAN), first)).max() > 0.3)  # it moves
+
+        tab.click("[data-light=rembrandt]")  # warm: more red than blue
+        eventually(lambda: (mean := tab.evaluate(MEAN))[0] > 1.5 * mean[2])
+        tab.click("[data-light=split]")
+        eventually(lambda: (mean := tab.evaluate(MEAN))[2] > 1.5 * mean[0])
+        assert tab.get_attribute("[data-light=split]", "aria-checked") == "true"
+
+        tab.click("[data-light=original]")
+        ball = tab.locator("#ball").bounding_box()
+        middle = (ball["x"] + ball["width"] / 2, ball["y"] + ball["height"] / 2)
+        tab.mouse.move(*middle)
+        tab.mouse.down()
+        tab.mouse.move(middle[0] + ball["width"] * 0.38, middle[1], steps=5)
+        tab.mouse.up()
+        eventually(
+            lambda: (mean := tab.evaluate(MEAN))[0] > 1.3 * mean[2]
+        )  # the fake turns red under a sun from the right
+        assert "°" in tab.inner_text("#ball-text")
+
+        before = eventually(lambda: (at := tab.evaluate(BAR)) >= 0 and at)
+        box = tab.locator("#picture").bounding_box()
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] / 2, steps=5)
+        tab.mouse.up()
+        eventually(lambda: tab.evaluate(BAR) > before + 8)
+        assert tab.is_visible("#turned")
+        tab.dblclick("#picture", position={"x": box["width"] / 2, "y": box["height"] / 2})
+        eventually(lambda: abs(tab.evaluate(BAR) - before) < 4)
+
+        eventually(lambda: "ms" in tab.inner_text("#hud-delay"))
+        with tab.expect_download() as download:
+            tab.click("#snapshot")
+        assert download.value.suggested_filename.endswith(".png")
+        picture = cv2.imread(str(download.value.path()))
+        assert picture.shape == (256, 256, 3)
+
+
+def test_it_comes_back_after_the_server_does(browser: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with page(browser) as tab:
+        with served(create_app(lambda options: FakeAvatar()), port) as url:
+            go_live(tab, url)
+            tab.click("[data-light=split]")
+        seen(tab, "document.body.dataset.phase === 'lost'")
+        assert "trying again" in tab.inner_text("#status")
+        with served(create_app(lambda options: FakeAvatar()), port):
+            seen(tab, "document.body.dataset.phase === 'live'")
+            eventually(lambda: (mean := tab.evaluate(MEAN))[2] > 1.5 * mean[0])  # and the light is the one it had
+
+
+def test_words_for_a_refused_camera(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser) as tab:
+        for name, words in (
+            ("NotAllowedError", "blocked"),
+            ("NotFoundError", "No camera"),
+            ("NotReadableError", "busy"),
+        ):
+            tab.goto(url)
+            tab.evaluate(
+                "name => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', name); }; }",
+                name,
+            )
+            tab.click("#start")
+            seen(tab, f"document.getElementById('welcome-title').textContent.includes('{words}')")
+            assert tab.is_enabled("#start")
+        tab.goto(url)
+        tab.evaluate("() => { Object.defineProperty(navigator, 'mediaDevices', { value: undefined }); }")
+        tab.click("#start")
+        seen(tab, "document.getElementById('welcome-title').textContent.includes('not secure')")
+
+
+def test_a_server_with_a_token_asks_for_it(browser: Any) -> None:
+    with served(create_app(lambda options: FakeAvatar(), token="sesame")) as url, page(browser) as tab:
+        tab.goto(url)
+        tab.click("#start")
+        seen(tab, "document.getElementById('welcome-title').textContent.includes('token')")
+        go_live(tab, url + "/?token=sesame")
+
+
+def test_view_only_shows_the_driver_and_nothing_else(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser) as driver, page(browser, 640, 640) as viewer:
+        go_live(driver, url)
+        driver.click("[data-light=split]")
+        viewer.goto(url + "/?view=1")
+        seen(viewer, "document.getElementById('avatar')?.videoWidth > 0")
+        assert viewer.evaluate("document.body.children.length") == 1
+        assert viewer.evaluate("getComputedStyle(document.body).backgroundColor") == "rgba(0, 0, 0, 0)"
+        eventually(lambda: (mean := viewer.evaluate(MEAN))[2] > 1.5 * mean[0])
+
+
+def test_a_phone_has_no_sideways_scroll(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser, 390, 844) as tab:
+        go_live(tab, url)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        small = tab.evaluate(
+            "[...document.querySelectorAll('button')].filter(b => b.offsetParent && b.offsetHeight < 40).map(b => b.id)"
+        )
+        assert small == []

@@ -1,0 +1,47 @@
+"""What an import costs, seen from outside: a fresh interpreter each time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = {"torch", "mediapipe", "warp", "aiortc", "av", "cv2", "scipy", "skimage", "PIL", "starlette", "uvicorn", "rich"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules in memory after the code ran."""
+    script = f"{code}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_the_package_is_light() -> None:
+    loaded = loaded_by("import narrate_stream")
+    assert not loaded & HEAVY
+    assert "numpy" not in loaded
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["render", "--help"], ["serve", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    loaded = loaded_by(f"from narrate_stream.cli import main\nassert main({arguments!r}) == 0")
+    assert not loaded & HEAVY
+    assert "offline" not in loaded
+
+
+def test_usage_errors_load_nothing_heavy() -> None:
+    loaded = loaded_by("from narrate_stream.cli import main\nassert main(['render', 'a.narrate']) == 2")
+    assert not loaded & HEAVY
+
+
+def test_help_is_quick() -> None:
+    """The best of five, because the machine has other work too."""
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "narrate_stream", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
