@@ -9,25 +9,24 @@ import { view } from './view.js';
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const token = query.get('token');
-// Where each preset's key light stands (azimuth, elevation) and its colours: a hint on its button.
-const HINTS = {
-  original: null, rembrandt: [-45, 40], loop: [-30, 30], butterfly: [0, 50], split: [-90, 5], broad: [40, 25],
-  short: [-50, 25], clamshell: [0, 20], rim: [150, 30], flat: [0, 0], neon: [-60, 0], webcam: null,
-};
-const TINTS = { neon: ['#ff3fa4', '#2ad4ff'], rim: ['#cfe2ff', '#24324a'], webcam: ['#c8f0e2', '#12201c', '#4f9682'], flat: ['#fff3dd', '#8f7760', '#dcc19c'], original: ['#d8d0c6', '#211d1a', '#857c72'] };
+// Colours of the preset buttons (bright, dark, middle); where the light stands comes from the server.
+const TINTS = { neon: ['#ff3fa4', '#2ad4ff'], rim: ['#cfe2ff', '#24324a'], webcam: ['#c8f0e2', '#12201c', '#4f9682'], flat: ['#fff3dd', '#8f7760', '#dcc19c'], original: ['#d8d0c6', '#211d1a', '#857c72'],
+  sunset: ['#ffc27a', '#1d1630', '#d9582f'], candle: ['#ffdf9e', '#0e0704', '#a4480f'] };
 const GROUNDS = [['original', 'Original'], ['blur', 'Blur'], ['#0b0b0d', 'Black'], ['#f1ede6', 'Paper'], ['#00b140', 'Green']];
 
 const state = { light: 'original', view: { yaw: 0, pitch: 0 }, background: 'original' };
 const ball = new LightBall($('ball'));
 const recorder = new Recorder();
 let session = null;
-let config = { models: [], lights: Object.keys(HINTS), ice_servers: [] };
+let config = { models: [], lights: ['original'], rigs: {}, ice_servers: [] };
+const touched = new Set(); // what the person chose; the rest is the server's to say
 let serverStats = {};
 
 // ---- sending: at most one message every 33 ms, the newest value of each control wins -----------------------------------
 let pending = null;
 function tell(control, now = false) {
   Object.assign(state, control);
+  for (const key of Object.keys(control)) touched.add(key);
   pending = { ...pending, ...control };
   if (now) return flush();
   tell.timer ??= setTimeout(flush, 33);
@@ -47,15 +46,16 @@ function buildLights() {
     button.setAttribute('role', 'radio');
     button.dataset.light = name;
     const swatch = document.createElement('i');
-    const [az, el] = HINTS[name] ?? [0, 12];
+    const { az = 0, el = 12, about = name === 'webcam' ? 'the light of your own room' : 'as it was photographed' } = config.rigs[name] ?? {};
+    button.title = about;
     const [bright, dark, middle = '#b06f35'] = TINTS[name] ?? ['#ffd9a3', '#17110d'];
-    const behind = Math.abs(az) > 90;
+    const behind = Math.abs(az) > 100;
     const x = 50 + 46 * Math.sin(az * Math.PI / 180) * Math.cos(el * Math.PI / 180), y = 50 - 46 * Math.sin(el * Math.PI / 180);
     swatch.style.background = name === 'neon' ? `linear-gradient(90deg, ${bright}, #1a0f1c 50%, ${dark})`
       : behind ? `radial-gradient(circle at 36% 58%, #14100d 58%, ${bright} 88%)`
       : `radial-gradient(circle at ${x}% ${y}%, ${bright}, ${middle} ${name === 'flat' ? 60 : 36}%, ${dark} 86%)`;
     button.append(swatch, Object.assign(document.createElement('span'), { textContent: name === 'original' ? 'own light' : name }));
-    button.addEventListener('click', () => { ball.active = false; ball.draw(); tell({ light: name }, true); showLight(); });
+    button.addEventListener('click', () => { ball.active = false; ball.set(config.rigs[name]?.az ?? ball.az, config.rigs[name]?.el ?? ball.el); tell({ light: name }, true); showLight(); });
     return button;
   }));
   rove($('lights'));
@@ -208,6 +208,12 @@ function onStatus({ detail }) {
 
 function onMessage({ detail }) {
   if (detail.error) toast(detail.error.message, true);
+  if (detail.state) {
+    for (const key of ['light', 'view', 'background']) if (!touched.has(key) && detail.state[key]) state[key] = detail.state[key];
+    showLight();
+    showView();
+    showGround();
+  }
   if (detail.stats) {
     serverStats = detail.stats;
     $('lost').hidden = detail.stats.tracking !== false;
@@ -236,7 +242,7 @@ async function start() {
   session = new Session({ stream, token, iceServers: config.ice_servers, options: () => (config.models.length > 1 ? { model: $('model').value } : {}) });
   session.addEventListener('status', onStatus);
   session.addEventListener('message', onMessage);
-  session.addEventListener('ready', () => session.send({ light: state.light, view: state.view, background: state.background }));
+  session.addEventListener('ready', () => touched.size && session.send(Object.fromEntries([...touched].map((key) => [key, state[key]]))));
   session.addEventListener('media', ({ detail }) => {
     const video = $('avatar');
     video.muted = !stream.getAudioTracks().length;

@@ -243,7 +243,7 @@ class Lane:
                 payloads, key = await loop.run_in_executor(self._pool, self._encode, frame)
             except ClosedError:
                 return
-            except Exception:
+            except Exception:  # the task boundary: one frame is lost, the stream goes on
                 logger.exception("a frame could not be encoded")
                 self.restart()
                 continue

@@ -41,6 +41,7 @@ class HybridModel:
 
     Atlas (canvas on top, eyes and mouth below): texture and albedo (H, W, 3) sRGB; alpha (H, W); surface (H, W, 4):
     equal-area x and y of the camera-space normal, head weight, gloss.
+    cells: (N, 6) x, y, width, height of every piece below the canvas, and the canvas pixel where it is seen.
     plate (canvas size) and backdrop (whole picture): background without and with the person.
 
     transport: (h, w, L) visibility 0..255 of each of the L stage lights over the canvas; light: (9,) spherical harmonics
@@ -68,6 +69,7 @@ class HybridModel:
     albedo: Image
     alpha: Bytes
     surface: Bytes
+    cells: Array
     plate: Image
     backdrop: Image
     transport: Bytes
@@ -185,6 +187,13 @@ def _checked(model: HybridModel) -> HybridModel:
         and model.neutral.shape == (478, 3)
         and model.rotation.shape == (3, 3)
         and model.transport.ndim == 3
+        and model.cells.ndim == 2
+        and model.cells.shape[1] == 6
+        and np.isfinite(model.cells).all()
+        and model.plate.ndim == model.backdrop.ndim == 3
+        and model.texture.shape[0] >= model.plate.shape[0]
+        and model.texture.shape[1] == model.plate.shape[1]
+        and min(model.frame_size) > 0
         and all(np.isfinite(a).all() for a in (model.vertices, model.source, model.rig_value, model.neutral, model.light))
     )
     if not good:

@@ -80,7 +80,7 @@ class VirtualCamera:
 def _fit(image: Image, size: tuple[int, int]) -> Image:
     if image.shape[1::-1] == size:
         return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def webcam(index: int, fps: float = 30.0) -> Iterator[Frame]:
@@ -167,9 +167,15 @@ def run_camera(
     """
     target = sink(*avatar.size, fps)
     report, begun = Report(), time.monotonic()
-    capture = Capture(webcam(source, fps)) if isinstance(source, int) else None
+    capture: Capture | None = None
+    frames: Iterable[Frame]
+    if isinstance(source, int):
+        capture = Capture(webcam(source, fps))
+        frames = capture.frames()
+    else:
+        frames = source
     try:
-        for frame in capture.frames() if capture else source:
+        for frame in frames:
             target.write(avatar.step(frame))
             report.frames += 1
             report.dropped = capture.latest.dropped if capture else 0

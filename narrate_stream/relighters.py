@@ -1,8 +1,11 @@
 """The relighter: a GBuffer and a light in, linear-light shading of the model's own normals, a picture out (paper, 4.3).
 
-Head and body have a shading table each, indexed by the portrait's normals; turning the head turns the light in the
-head's frame, which is exact and costs a table of 64 x 64. Self-shadow comes from the baked transport: for every light
-how much of it each texel sees, weighed against the unshadowed shading.
+The portrait's normals are shaded once per frame where they live, in the atlas, and carried to the screen by the same
+backward field as the colours: light is consistent from every view by construction. Turning the head turns the light in
+the head's frame. Self-shadow comes from the baked transport: how much of every stage light each texel sees.
+
+`LightMapRelighter` is the fast path: shading at light-map resolution, fetched with the picture. `ExactRelighter` is its
+plain reference: normals fetched per pixel and shaded there by a kernel; it also serves stills.
 """
 
 from __future__ import annotations
@@ -18,133 +21,219 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import shade
 from narrate_stream.kernels.rasterise import launch
 from narrate_stream.ops import lighting as light_ops
-from narrate_stream.ops.colour import linear_table, srgb_table
-from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
-from narrate_stream.renderer import GBuffer
-from narrate_stream.types import Image
+from narrate_stream.ops.colour import linear_table, srgb_from_linear, srgb_table
+from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, decode_normals
+from narrate_stream.renderer import GBuffer, gather
+from narrate_stream.types import Array, Image
 
 F64 = NDArray[np.float64]
-SHADOW_ONE = 200.0  # the byte that stands for unshadowed: reflections may brighten a little
+LIGHT_SIZE = 256  # longer side of the canvas in the light map, texels
 SHADOW_STEP = np.cos(np.radians(1.5))  # the shadow map is renewed when the head has turned this far
 KNEE = 0.82
+HEADROOM = 2.0  # linear values up to here are told apart before the knee
 ORIGINAL_RANGE = (0.35, 2.6)  # how far a turn may darken or brighten the portrait under its own light
+DARKEST_SHINE = 0.05  # albedo below which the highlight is not divided by it any further
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Shading and highlight of head and body, each (64, 64, 3) float32."""
+    """Shading and highlight of head and body for every encoded normal, each (64, 64, 3) float32."""
 
-    head: NDArray[np.float32]
-    body: NDArray[np.float32]
-    head_shine: NDArray[np.float32]
-    body_shine: NDArray[np.float32]
+    head: Array
+    body: Array
+    head_shine: Array
+    body_shine: Array
 
 
-class TableRelighter:
-    """Relights GBuffers of one model. Not thread-safe: the shadow map is cached."""
+def kneed(linear: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Highlights above KNEE roll off toward 1 instead of clipping."""
+    over = np.maximum(linear - KNEE, 0)
+    span = 1 - KNEE
+    return np.where(linear > KNEE, KNEE + span * over / (over + span), linear)
 
-    def __init__(self, model: HybridModel, device: str = "cpu") -> None:
-        self.model, self.device = model, device
+
+class Shading:
+    """What both relighters share: shading tables and shadow of one model, with their caches."""
+
+    def __init__(self, model: HybridModel) -> None:
+        self.model = model
         h, w = model.transport.shape[:2]
-        canvas_w, canvas_h = model.canvas
+        canvas_h = model.canvas[1]
         small = cv2.resize(model.surface[:canvas_h], (w, h), interpolation=cv2.INTER_AREA).astype(np.float64) / 255
-        self._small_normals = decode_normals((small[..., :2] * 2 - 1) * EXTENT)
-        self._small_head = small[..., 2:3]
+        self._normals = decode_normals((small[..., :2] * 2 - 1) * EXTENT)
+        self._head = small[..., 2:3]
         self._seen = model.transport.astype(np.float32) / 255
         stage = light_ops.stage_directions(model.transport.shape[2])
-        cosine = np.clip(self._small_normals @ stage.T, 0, None)
+        cosine = np.clip(self._normals @ stage.T, 0, None)
         self._ambient = ((self._seen * cosine).sum(-1) / (cosine.sum(-1) + 1e-6)).astype(np.float64)
-        self._normals = light_ops.table_normals()
+        self._table_normals = light_ops.table_normals()
+        self._own = self._original(self._table_normals)
         self._shadow_for: tuple[Lighting, F64] | None = None
-        self._shadow = np.zeros((h, w, 3), np.uint8)
-        self._fixed: tuple[Lighting, NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._shadow = np.ones((h, w, 3), np.float32)
+        self._body: tuple[Lighting, Array, Array] | None = None
 
-    def shading_tables(self, lighting: Lighting, rotation: F64) -> Tables:
+    def tables(self, lighting: Lighting, rotation: F64) -> Tables:
         """The tables of this light for a head turned by `rotation` (3, 3) from the portrait."""
-        turned = self._normals @ rotation.T
+        turned = self._table_normals @ rotation.T
         if lighting.original:
-            ratio = self._original(turned) / self._original(self._normals)
-            none = np.zeros((1, 1, 3), np.float32)
-            return Tables(np.clip(ratio, *ORIGINAL_RANGE).astype(np.float32), np.ones_like(ratio, np.float32), none, none)
-        if self._fixed is None or self._fixed[0] is not lighting:
-            body = light_ops.shade_normals(lighting, self._normals).astype(np.float32)
-            self._fixed = lighting, body, light_ops.highlight_normals(lighting, self._normals).astype(np.float32)
-        _, body, shine = self._fixed
+            ratio = np.clip(self._original(turned) / self._own, *ORIGINAL_RANGE).astype(np.float32)
+            none = np.zeros((TABLE, TABLE, 3), np.float32)
+            return Tables(ratio, np.ones_like(ratio), none, none)
+        if self._body is None or self._body[0] is not lighting:
+            still = light_ops.shade_normals(lighting, self._table_normals).astype(np.float32)
+            self._body = lighting, still, light_ops.highlight_normals(lighting, self._table_normals).astype(np.float32)
         head = light_ops.shade_normals(lighting, turned).astype(np.float32)
-        return Tables(head, body, light_ops.highlight_normals(lighting, turned).astype(np.float32), shine)
+        return Tables(head, self._body[1], light_ops.highlight_normals(lighting, turned).astype(np.float32), self._body[2])
 
     def _original(self, normals: F64) -> F64:
         shading = (light_ops.sh_basis(normals) * light_ops.COSINE) @ self.model.light
         return np.repeat(np.maximum(shading, 0.22)[..., None], 3, -1)
 
-    def shadow_map(self, lighting: Lighting, rotation: F64) -> NDArray[np.uint8]:
-        """(h, w, 3) bytes over the canvas, 200 = unshadowed: visible over unshadowed shading at the turned head."""
+    def shadow(self, lighting: Lighting, rotation: F64) -> Array:
+        """(h, w, 3) over the canvas at transport size: visible over unshadowed shading, 1 = nothing in the way."""
         last = self._shadow_for
-        if last is not None and last[0] is lighting and _aligned(last[1], rotation):
+        if last is not None and last[0] is lighting and bool(((last[1] * rotation).sum(0) > SHADOW_STEP).all()):
             return self._shadow
-        inverse = rotation.T
-        total = light_ops.sh_shading(lighting.sh, self._small_normals).clip(0) + 1e-4
+        total = light_ops.sh_shading(lighting.sh, self._normals).clip(0) + 1e-4
         seen = total * self._ambient[..., None]
         for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
-            for towards, part in ((inverse @ d, self._small_head), (np.asarray(d, np.float64), 1 - self._small_head)):
-                if float(part.max()) <= 0.004:
+            for towards, part in ((rotation.T @ d, self._head), (np.asarray(d, np.float64), 1 - self._head)):
+                if float(part.max()) <= 0.004 or float(colour.max()) <= 1e-4:
                     continue
                 index, weight = light_ops.stage_weights(towards, self._seen.shape[2], 4 if softness < 0.5 else 10)
                 visible = (self._seen[..., index] @ weight.astype(np.float32))[..., None]
-                cosine = (self._small_normals @ towards)[..., None]
+                cosine = (self._normals @ towards)[..., None]
                 lit = light_ops.soft_cosine(cosine, 0.5 * float(softness) + 0.05) * colour * part
                 total, seen = total + lit, seen + lit * visible
-        self._shadow = np.asarray(np.clip(seen / total, 0, 1.2) * SHADOW_ONE + 0.5, np.uint8)
+        self._shadow = np.asarray(np.clip(seen / total, 0, 1), np.float32)
         self._shadow_for = (lighting, rotation.copy())
         return self._shadow
 
+    def atlas_shadow(self, lighting: Lighting, rotation: F64, size: tuple[int, int]) -> Array:
+        """(H, W, 3) the shadow over the whole atlas at `size` (W, H): the canvas, and every cell as dark as its place."""
+        canvas = self.shadow(lighting, rotation)
+        k = size[0] / self.model.texture.shape[1]
+        rows = max(1, round(self.model.canvas[1] * k))
+        out = np.ones((size[1], size[0], 3), np.float32)
+        out[:rows] = cv2.resize(canvas, (size[0], rows), interpolation=cv2.INTER_LINEAR)[: out.shape[0]]
+        for x, y, w, h, cx, cy in self.model.cells * k:
+            value = out[int(np.clip(cy, 0, rows - 1)), int(np.clip(cx, 0, size[0] - 1))]
+            out[max(rows, int(y - 1)) : int(np.ceil(y + h + 1)), max(0, int(x - 1)) : int(np.ceil(x + w + 1))] = value
+        return out
+
+
+class LightMapRelighter:
+    """The live relighter. Its cost does not depend on the kind of light. Not thread-safe: maps are cached."""
+
+    def __init__(self, model: HybridModel) -> None:
+        self.model, self.shading = model, Shading(model)
+        k = min(1.0, LIGHT_SIZE / max(model.canvas))
+        self.size = max(4, round(model.texture.shape[1] * k)), max(4, round(model.texture.shape[0] * k))
+        surface = cv2.resize(model.surface, self.size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        self._x, self._y = (np.ascontiguousarray(surface[..., c] * (TABLE - 1)) for c in (0, 1))
+        self._head = np.ascontiguousarray(np.repeat(surface[..., 2:3], 3, -1))
+        flat = cv2.resize(linear_table()[model.albedo], self.size, interpolation=cv2.INTER_AREA)
+        # a highlight is added to the picture; as part of a map that multiplies the albedo it is divided by it here
+        self._shine = np.ascontiguousarray(surface[..., 3:4] / np.maximum(flat, DARKEST_SHINE))
+        grid = (np.arange(256, dtype=np.float32) / 255) ** 2 * HEADROOM
+        self._encode = np.asarray(srgb_from_linear(kneed(grid)) * 255 + 0.5, np.uint8)
+        self._encode_plain = np.asarray(srgb_from_linear(grid) * 255 + 0.5, np.uint8)
+        self._still: tuple[Lighting, Array] | None = None
+
+    def light_map(self, lighting: Lighting, rotation: F64) -> Array:
+        """(h, w, 3) what the albedo is multiplied with, over the atlas."""
+        tables = self.shading.tables(lighting, rotation)
+        if self._still is None or self._still[0] is not lighting:
+            self._still = lighting, self._lit(tables.body, tables.body_shine)
+        turning = self._lit(tables.head, tables.head_shine)
+        still = self._still[1]
+        mixed = cv2.add(still, cv2.multiply(cv2.subtract(turning, still), self._head))
+        if lighting.original:
+            return np.asarray(mixed, np.float32)
+        return np.asarray(cv2.multiply(mixed, self.shading.atlas_shadow(lighting, rotation, self.size)), np.float32)
+
+    def _lit(self, diffuse: Array, shine: Array) -> Array:
+        lit = cv2.remap(diffuse, self._x, self._y, cv2.INTER_LINEAR)
+        return np.asarray(cv2.add(lit, cv2.multiply(cv2.remap(shine, self._x, self._y, cv2.INTER_LINEAR), self._shine)))
+
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
-        """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are black."""
-        tables = self.shading_tables(lighting, gbuffer.rotation)
-        shadow = fringe_shadow = None
-        if not lighting.original:
-            small = self.shadow_map(lighting, gbuffer.rotation)
-            shadow, fringe_shadow = self._fetch_shadow(small, gbuffer)
+        """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are undefined."""
+        if lighting.original and np.abs(gbuffer.rotation - np.eye(3)).max() < 1e-6:
+            return gbuffer.base, gbuffer.fringe_base  # the portrait itself, to the byte
+        light = self.light_map(lighting, gbuffer.rotation)
+        k = self.size[0] / (self.model.texture.shape[1] * gbuffer.texture_scale)
+        x = cv2.addWeighted(gbuffer.map_x, k, gbuffer.map_x, 0, 0.5 * k - 0.5)
+        y = cv2.addWeighted(gbuffer.map_y, k, gbuffer.map_y, 0, 0.5 * k - 0.5)
+        core = cv2.remap(light, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        at = (gbuffer.fringe_xy + 0.5) * k - 0.5
+        fringe = gather(light, np.ascontiguousarray(at[:, :1]), np.ascontiguousarray(at[:, 1:2]))
+        return self._encoded(gbuffer.base, core, lighting), self._encoded(gbuffer.fringe_base[None], fringe[None], lighting)[0]
+
+    def _encoded(self, base: NDArray[np.uint8], light: Array, lighting: Lighting) -> NDArray[np.uint8]:
+        if base.size == 0:
+            return base
+        linear = cv2.LUT(base, linear_table())
+        cv2.multiply(linear, light, linear, scale=1 / HEADROOM)
+        cv2.sqrt(cv2.max(linear, 0.0, linear), linear)
+        index = cv2.convertScaleAbs(linear, alpha=255)
+        return np.asarray(cv2.LUT(index, self._encode_plain if lighting.original else self._encode), np.uint8)
+
+
+class ExactRelighter:
+    """Per-pixel shading by the Warp kernel: the reference of the fast path, and the relighter of stills and of CUDA."""
+
+    def __init__(self, model: HybridModel, device: str = "cpu") -> None:
+        self.model, self.device, self.shading = model, device, Shading(model)
+        self._surface: tuple[float, NDArray[np.uint8]] = (1.0, model.surface)
+
+    def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
+        """As `LightMapRelighter`; uncovered pixels are black."""
+        if lighting.original and np.abs(gbuffer.rotation - np.eye(3)).max() < 1e-6:
+            return gbuffer.base, gbuffer.fringe_base
+        tables = self.shading.tables(lighting, gbuffer.rotation)
         h, w = gbuffer.covered.shape
-        core = self._shade(gbuffer.covered.reshape(-1), gbuffer.base.reshape(-1, 3), gbuffer.surface.reshape(-1, 4), shadow, tables, lighting)
-        n = len(gbuffer.fringe_base)
-        fringe = self._shade(np.ones(n, np.bool_), gbuffer.fringe_base, gbuffer.fringe_surface, fringe_shadow, tables, lighting)
-        return core.reshape(h, w, 3), fringe
+        fx, fy = (np.ascontiguousarray(gbuffer.fringe_xy[:, i : i + 1]) for i in (0, 1))
+        core = self._shade(gbuffer, gbuffer.base, gbuffer.covered, gbuffer.map_x, gbuffer.map_y, tables, lighting)
+        everywhere = np.ones((len(fx), 1), np.bool_)
+        fringe = self._shade(gbuffer, gbuffer.fringe_base[:, None], everywhere, fx, fy, tables, lighting)
+        return core.reshape(h, w, 3), fringe.reshape(-1, 3)
 
-    def _fetch_shadow(self, small: NDArray[np.uint8], gbuffer: GBuffer) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        k = small.shape[1] / (self.model.canvas[0] * gbuffer.texture_scale)
-        x, y = gbuffer.map_x * k + (0.5 * k - 0.5), gbuffer.map_y * k + (0.5 * k - 0.5)
-        core = cv2.remap(small, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        at = np.clip(np.round((gbuffer.fringe_xy + 0.5) * k - 0.5).astype(int), 0, [small.shape[1] - 1, small.shape[0] - 1])
-        return core.reshape(-1, 3), small[at[:, 1], at[:, 0]]
-
-    def _shade(self, covered: NDArray[np.bool_], base: NDArray[np.uint8], surface: NDArray[np.uint8],
-               shadow: NDArray[np.uint8] | None, tables: Tables, lighting: Lighting) -> NDArray[np.uint8]:
-        out = np.zeros((len(base), 3), np.uint8)
-        if len(base) == 0:
+    def _shade(self, gbuffer: GBuffer, base: NDArray[np.uint8], covered: NDArray[np.bool_], x: Array, y: Array, tables: Tables,
+               lighting: Lighting) -> NDArray[np.uint8]:
+        out = np.zeros((covered.size, 3), np.uint8)
+        if covered.size == 0:
             return out
+        # the atlas at its own size: normals are sampled, never shrunk
+        k = 1 / gbuffer.texture_scale
+        surface = sampled(self.model.surface, x, y, k)
+        shadows = 0 if lighting.original else 1
+        shadow = np.full((1, 3), 255, np.uint8)
+        if shadows:
+            size = self.model.texture.shape[1] // 2, self.model.texture.shape[0] // 2
+            dark = self.shading.atlas_shadow(lighting, gbuffer.rotation, size)
+            shadow = sampled(np.asarray(dark * 255 + 0.5, np.uint8), x, y, k * size[0] / self.model.texture.shape[1]).reshape(-1, 3)
         d = self.device
-        vec = lambda t: wp.array(np.ascontiguousarray(t), dtype=wp.vec3, device=d, copy=False)  # noqa: E731
-        u8 = lambda a: wp.array(np.ascontiguousarray(a), dtype=wp.uint8, device=d, copy=False)  # noqa: E731
-        target = u8(out)
-        given = [u8(covered.view(np.uint8)), u8(base), u8(surface), u8(out if shadow is None else shadow),
-                 wp.array(linear_table(), dtype=float, device=d, copy=False), u8(srgb_table()),
-                 vec(tables.head), vec(tables.body), vec(tables.head_shine), vec(tables.body_shine),
-                 0 if lighting.original else 1, 0 if shadow is None else 1, 1e9 if lighting.original else KNEE, target]
-        launch(shade.shade_pass, len(base), given, d)
+        target = wp.array(out, dtype=wp.uint8, device=d, copy=False)
+        vec = [wp.array(np.ascontiguousarray(t), dtype=wp.vec3, device=d, copy=False) for t in (tables.head, tables.body, tables.head_shine, tables.body_shine)]
+        u8 = [wp.array(np.ascontiguousarray(a), dtype=wp.uint8, device=d, copy=False)
+              for a in (covered.reshape(-1).view(np.uint8), base.reshape(-1, 3), surface.reshape(-1, 4), shadow)]
+        curves = [wp.array(linear_table(), dtype=float, device=d), wp.array(srgb_table(), dtype=wp.uint8, device=d)]
+        launch(shade.shade_pass, covered.size, [*u8, *curves, *vec, shadows, shadows, KNEE if shadows else 1e9, target], d)
         return np.asarray(target.numpy(), np.uint8)
 
 
-def _aligned(a: F64, b: F64) -> bool:
-    """Whether two head rotations differ by less than the shadow map's step."""
-    return bool(((a * b).sum(0) > SHADOW_STEP).all())
+def sampled(picture: NDArray[np.uint8], x: Array, y: Array, k: float) -> NDArray[np.uint8]:
+    """(H, W, C) bilinear samples at coordinates of an atlas that is `k` times smaller than `picture`."""
+    px, py = ((a + 0.5) * np.float32(k) - 0.5 for a in (x, y))
+    if x.shape[1] == 1:
+        return gather(picture, np.ascontiguousarray(px, np.float32), np.ascontiguousarray(py, np.float32))[:, None]
+    return np.asarray(cv2.remap(picture, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def blended(a: Lighting, b: Lighting, t: float) -> Lighting:
     """Light between `a` (t = 0) and `b` (t = 1), for transitions that ease: every source fades, none jumps."""
     if t >= 1 or a.original != b.original:
         return b
-    mirror = b.mirror if t > 0.5 else a.mirror
     return replace(
         b,
         name=f"{a.name}>{b.name}",
@@ -152,5 +241,5 @@ def blended(a: Lighting, b: Lighting, t: float) -> Lighting:
         directions=np.concatenate([a.directions, b.directions]),
         colours=np.concatenate([a.colours * (1 - t), b.colours * t]).astype(np.float32),
         softness=np.concatenate([a.softness, b.softness]),
-        mirror=mirror,
+        mirror=b.mirror if t > 0.5 else a.mirror,
     )

@@ -6,6 +6,7 @@ re-estimated per view; the relighter turns the light into the head's frame inste
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,32 +18,30 @@ from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
-from narrate_stream.ops.geometry import Camera, partial_rotations
+from narrate_stream.ops.geometry import Camera, turned_by_weight
 from narrate_stream.types import Array, AvatarMotion, Image, Pose
 
 F64 = NDArray[np.float64]
+BANDS = 2  # rows of the screen rasterised side by side on a CPU
 
 
 @dataclass(frozen=True)
 class GBuffer:
     """One rendered view before light. `core` pixels are opaque, `fringe` pixels lie over core or background.
 
-    covered (H, W) bool; base (H, W, 3) u8 sRGB of the texture asked for; surface (H, W, 4) u8 as in the bundle;
-    map_x, map_y (H, W) coordinates (-1: nothing) in the atlas shrunk by texture_scale: the backward field
-    source_from_screen;
-    fringe_at (N, 2) row and column; fringe_base (N, 3), fringe_surface (N, 4), fringe_alpha (N,) 0..1 and fringe_xy
-    (N, 2) atlas coordinates; rotation (3, 3): how far the head is turned from the portrait.
+    covered (H, W) bool; base (H, W, 3) u8 sRGB of the texture asked for; map_x, map_y (H, W) coordinates (-1: nothing) in the
+    atlas shrunk by texture_scale: the backward field source_from_screen, through which a relighter fetches normals;
+    fringe_at (N, 2) row and column; fringe_base (N, 3), fringe_alpha (N,) 0..1 and fringe_xy (N, 2) atlas coordinates;
+    rotation (3, 3): how far the head is turned from the portrait.
     """
 
     covered: NDArray[np.bool_]
     base: Image
-    surface: NDArray[np.uint8]
     texture_scale: float
     map_x: Array
     map_y: Array
     fringe_at: NDArray[np.int32]
     fringe_base: NDArray[np.uint8]
-    fringe_surface: NDArray[np.uint8]
     fringe_alpha: Array
     fringe_xy: Array
     rotation: F64
@@ -80,9 +79,18 @@ def pose_vertices(points: F64, weight: Array, pivot: Array, pose: Pose) -> F64:
     out[whole] = (points[whole] - pivot) @ rotation.T + pivot + shift
     part = ~(whole | none)
     if part.any():
-        turn = partial_rotations(rotation, weight[part])
-        out[part] = np.einsum("nij,nj->ni", turn, points[part] - pivot) + pivot + weight[part, None] * shift
+        out[part] = turned_by_weight(points[part] - pivot, weight[part], rotation) + pivot + weight[part, None] * shift
     return out
+
+
+@dataclass(frozen=True)
+class Band:
+    """Rows first..last-1 of the screen, rasterised by one thread, and that thread's own buffers."""
+
+    first: int
+    last: int
+    setup: Any
+    count: Any
 
 
 class Renderer:
@@ -95,7 +103,7 @@ class Renderer:
         k = min(1.0, framing.scale)
         self.texture_scale = k
         self.texture, self.albedo = self._shrunk(model.texture, k), self._shrunk(model.albedo, k)
-        self.surface, self.alpha = self._shrunk(model.surface, k), self._shrunk(model.alpha, k)
+        self.alpha = self._shrunk(model.alpha, k)
         self._allocate()
 
     @staticmethod
@@ -119,13 +127,18 @@ class Renderer:
         self._triangles = wp.array(model.triangles, dtype=wp.vec3i, device=d)
         self._opaque = wp.array(opaque.astype(np.uint8), device=d)
         self._alpha = wp.array(self.alpha, device=d)
+        self._screen = wp.zeros(len(model.vertices), dtype=wp.vec3, device=d)
         self._core = wp.zeros(w * h, dtype=wp.int64, device=d)
         self._fringe = wp.zeros(w * h, dtype=wp.int64, device=d)
-        self._setup = wp.zeros((len(model.triangles), 9), dtype=float, device=d)
         self._x, self._y = (wp.zeros(w * h, dtype=float, device=d) for _ in range(2))
-        self._count = wp.zeros(1, dtype=int, device=d)
         self._pixel = wp.zeros(w * h, dtype=int, device=d)
         self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
+        edges = np.linspace(0, h, BANDS + 1).astype(int) if d == "cpu" else np.array([0, h])
+        self._bands = [
+            Band(int(a), int(b), wp.zeros((len(model.triangles), rasterise.PLANE), dtype=float, device=d), wp.zeros(1, dtype=int, device=d))
+            for a, b in zip(edges, edges[1:], strict=False)
+        ]
+        self._pool = ThreadPoolExecutor(len(self._bands) - 1) if len(self._bands) > 1 else None
 
     def _all_solid(self, source: Array, solid: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """(T,) true for triangles whose middle and edge middles are solid too: large ones may span a hole."""
@@ -145,44 +158,56 @@ class Renderer:
         return self._fetch(self.albedo if albedo else self.texture, np.asarray(motion.pose.rotation, np.float64))
 
     def _rasterise(self, screen: Array) -> None:
-        w, h = self.framing.size
-        for buffer in (self._core, self._fringe, self._count):
-            buffer.zero_()
-        vertices = wp.array(screen, dtype=wp.vec3, device=self.device, copy=False)
-        given: list[Any] = [vertices, self._source, self._triangles, self._opaque, self._alpha, w, h]
-        rasterise.launch(rasterise.depth_pass, len(self.model.triangles), [*given, self._setup, self._core, self._fringe], self.device)
-        found = [self._x, self._y, self._count, self._pixel, self._at]
-        rasterise.launch(rasterise.resolve_pass, w * h, [self._core, self._fringe, self._setup, w, *found], self.device)
+        self._screen.assign(screen)
+        self._core.zero_()
+        self._fringe.zero_()
+        waiting = [self._pool.submit(self._band, band) for band in self._bands[1:]] if self._pool else []
+        self._band(self._bands[0])
+        for done in waiting:
+            done.result()
+
+    def _band(self, band: Band) -> None:
+        """Rasterises some rows; Warp's CPU kernels are serial and let other threads run."""
+        w, _ = self.framing.size
+        band.count.zero_()
+        given: list[Any] = [self._screen, self._source, self._triangles, self._opaque, self._alpha, w, band.first, band.last]
+        rasterise.launch(rasterise.depth_pass, len(self.model.triangles), [*given, band.setup, self._core, self._fringe], self.device)
+        found = [self._x, self._y, band.count, self._pixel, self._at]
+        rows = w * (band.last - band.first)
+        rasterise.launch(rasterise.resolve_pass, rows, [self._core, self._fringe, band.setup, w, band.first, *found], self.device)
+
+    def _fringe_list(self) -> tuple[NDArray[np.int32], Array]:
+        """Pixel indices (N,) and source coordinates with feather (N, 3) of the fringe, all bands."""
+        pixel, at, w = self._pixel.numpy(), self._at.numpy(), self.framing.size[0]
+        spans = [slice(b.first * w, b.first * w + int(b.count.numpy()[0])) for b in self._bands]
+        return np.concatenate([pixel[s] for s in spans]), np.concatenate([at[s] for s in spans])
 
     def _fetch(self, base: Image, rotation: F64) -> GBuffer:
         w, h = self.framing.size
         x, y = self._x.numpy().reshape(h, w), self._y.numpy().reshape(h, w)
-        n = int(self._count.numpy()[0])
-        pixel, at = self._pixel.numpy()[:n], self._at.numpy()[:n]
+        pixel, at = self._fringe_list()
         fx, fy = np.ascontiguousarray(at[:, :1]), np.ascontiguousarray(at[:, 1:2])
         rows, columns = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy).ravel() * (at[:, 2] / 255)
         return GBuffer(
             covered=x >= 0,
             base=cv2.remap(base, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
-            surface=cv2.remap(self.surface, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
             texture_scale=self.texture_scale,
             map_x=x,
             map_y=y,
             fringe_at=np.stack([rows, columns], -1),
             fringe_base=gather(base, fx, fy),
-            fringe_surface=gather(self.surface, fx, fy),
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],
             rotation=rotation,
         )
 
 
-def gather(picture: NDArray[np.uint8], x: Array, y: Array) -> NDArray[np.uint8]:
+def gather(picture: NDArray[Any], x: Array, y: Array) -> NDArray[Any]:
     """(N, C) bilinear samples at (N, 1) coordinates."""
     if len(x) == 0:
-        return np.zeros((0, *picture.shape[2:]), np.uint8)
+        return np.zeros((0, *picture.shape[2:]), picture.dtype)
     limit = 30000  # cv2.remap counts rows in 16 bits
     parts = [cv2.remap(picture, x[i : i + limit], y[i : i + limit], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
              for i in range(0, len(x), limit)]
-    return np.asarray(np.concatenate(parts)[:, 0], np.uint8)
+    return np.asarray(np.concatenate(parts)[:, 0])

@@ -12,9 +12,9 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from aiortc import (
     MediaStreamTrack,
@@ -27,12 +27,12 @@ from aiortc import (
 )
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
-from narrate_stream.broadcast import Broadcast, EncodedTrack, allow_bitrates
+from narrate_stream.broadcast import Broadcast, EncodedTrack
 from narrate_stream.errors import NarrateError
-from narrate_stream.media_rtc import allow_offline, hint_bitrate, tune_receiver, without_mdns
+from narrate_stream.media_rtc import hint_bitrate, tune_receiver, without_mdns
 from narrate_stream.metrics import Meter, Metrics
 from narrate_stream.protocols import Avatar
-from narrate_stream.signaling import Candidate, SignalingError, check_sdp_size, ice_server, parse_control
+from narrate_stream.signaling import Candidate, SignalingError, check_sdp_size, parse_control
 from narrate_stream.stage import Programme, SoundTrack, Stage
 from narrate_stream.types import View
 
@@ -43,8 +43,6 @@ NEGOTIATE_S = 10.0
 CLOSE_S = 5.0
 MAX_CANDIDATES = 100
 MAX_SECTIONS = 8
-
-MakeAvatar = Callable[[dict[str, Any]], Avatar]
 
 
 def apply_control(avatar: Avatar, control: dict[str, Any]) -> dict[str, Any]:
@@ -65,10 +63,25 @@ def apply_control(avatar: Avatar, control: dict[str, Any]) -> dict[str, Any]:
     return avatar.state()
 
 
+class Household(Protocol):
+    """What a peer needs of the hub it lives in."""
+
+    worker: ThreadPoolExecutor
+    encoder: ThreadPoolExecutor
+    metrics: Metrics
+    programme: Programme
+    ice_servers: list[RTCIceServer]
+    latency_marker: bool
+    closing: set[asyncio.Task[None]]
+
+    def forget(self, peer: Peer) -> None:
+        """Take a closing peer off the list."""
+
+
 class Peer:
     """One connection. `closed` is called once, from the event loop, when it is over."""
 
-    def __init__(self, hub: Hub, role: str) -> None:
+    def __init__(self, hub: Household, role: str) -> None:
         self.id, self.etag = secrets.token_urlsafe(16), f'"{secrets.token_hex(8)}"'
         self.role = role
         self.closed: Callable[[], None] = lambda: None
@@ -149,7 +162,7 @@ class Peer:
             ice = candidate_from_sdp(candidate.candidate.split(":", 1)[-1])
             ice.sdpMid, ice.sdpMLineIndex = candidate.mid, candidate.line
             await self._pc.addIceCandidate(ice)
-        except Exception as error:
+        except Exception as error:  # a stranger's text: aiortc raises many types
             raise SignalingError("bad-candidate", "the candidate cannot be used") from error
 
     def ufrag(self) -> str | None:
@@ -184,7 +197,7 @@ class Peer:
     async def _negotiate(self, step: Coroutine[Any, Any, None]) -> None:
         try:
             await asyncio.wait_for(step, NEGOTIATE_S)
-        except Exception as error:
+        except Exception as error:  # a stranger's SDP: mutated ones raise at least seven types
             logger.info("an offer was refused: %s: %s", type(error).__name__, error)
             raise SignalingError(
                 "bad-offer", "the offer cannot be answered: it is not an SDP this server knows"
@@ -219,8 +232,11 @@ class Peer:
         if self._pc.connectionState in ("failed", "closed"):
             self.close()
 
-    async def expire(self) -> None:
-        """Close the peer if its handshake does not finish."""
+    def expect(self) -> None:
+        """From now on the handshake has 20 s to finish."""
+        self._spawn(self._expire())
+
+    async def _expire(self) -> None:
         await asyncio.sleep(HANDSHAKE_S)
         if self._pc.connectionState != "connected":
             logger.info("a peer did not connect within %.0f s", HANDSHAKE_S)
@@ -251,16 +267,14 @@ class Peer:
                 self._say({"state": state})
             except NarrateError as error:
                 self._say({"error": {"message": str(error)}})
-            except Exception:
+            except Exception:  # the task boundary: one control is lost, the session goes on
                 logger.exception("a control failed")
                 self._say({"error": {"message": "the control could not be applied"}})
 
     async def _report(self, meter: Meter) -> None:
         while self._stage:
             await asyncio.sleep(1)
-            avatar = self._stage.avatar
-            stages = {name: round(ms, 2) for name, ms in dict(avatar.stage_ms).items()}
-            self._say({"stats": meter.stats() | {"stage_ms": stages, "tracking": avatar.state().get("tracking")}})
+            self._say({"stats": meter.stats() | self._stage.seen})
 
     def _say(self, message: dict[str, Any]) -> None:
         channel = self._channel
@@ -291,7 +305,7 @@ async def close_connection(pc: RTCPeerConnection) -> None:
     """Close a connection whatever its state; what aiortc raises or leaves open is logged and freed."""
     try:
         await asyncio.wait_for(pc.close(), CLOSE_S)
-    except Exception:
+    except Exception:  # the task boundary: half-negotiated connections raise many types on close
         logger.info("a connection did not close cleanly", exc_info=True)
     for transport in list(getattr(pc, "_RTCPeerConnection__iceTransports", ())):
         with contextlib.suppress(Exception):
@@ -306,92 +320,3 @@ def _account(meter: Meter, seconds: float, size: int, takers: int) -> None:
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         logger.error("a peer's task failed", exc_info=error)
-
-
-class Hub:
-    """All peers of one server, the worker thread they share, and the programme for viewers."""
-
-    def __init__(
-        self,
-        make_avatar: MakeAvatar,
-        *,
-        metrics: Metrics,
-        ice_servers: Sequence[str] = (),
-        latency_marker: bool = False,
-        max_peers: int = 8,
-    ) -> None:
-        self.metrics, self.latency_marker, self.max_peers = metrics, latency_marker, max_peers
-        self.ice_servers = [RTCIceServer(**ice_server(url)) for url in ice_servers]
-        self.peers: dict[str, Peer] = {}
-        self.closing: set[asyncio.Task[None]] = set()
-        self._builds: set[asyncio.Future[Avatar]] = set()
-        self.worker = ThreadPoolExecutor(1, "narrate-frames")
-        self.encoder = ThreadPoolExecutor(1, "narrate-encode")
-        self._builder = ThreadPoolExecutor(1, "narrate-build")
-        self._make_avatar = make_avatar
-        self.programme = Programme(lambda: self.make({}), self.worker, self.encoder, metrics)
-        allow_bitrates()
-        allow_offline()
-
-    async def drive(self, sdp: str, options: dict[str, Any], *, back: bool) -> tuple[Peer, str]:
-        """Admit a driver. Raises SignalingError (`busy`, `bad-offer`, ...) and whatever make_avatar raises."""
-        return await self._admit("driver" if back else "whip", sdp, options)
-
-    async def watch(self, sdp: str) -> tuple[Peer, str]:
-        """Admit a viewer."""
-        return await self._admit("viewer", sdp, {})
-
-    async def _admit(self, role: str, sdp: str, options: dict[str, Any]) -> tuple[Peer, str]:
-        if len(self.peers) >= self.max_peers:
-            raise SignalingError("busy", f"all {self.max_peers} places are taken; try again later", 503)
-        peer = Peer(self, role)
-        self.peers[peer.id] = peer
-        self.metrics.peers.labels(role).inc()
-        try:
-            if role == "viewer":
-                answer = await peer.watch(sdp)
-            else:
-                answer = await peer.drive(sdp, await self.make(options), back=role == "driver")
-        except BaseException:
-            await asyncio.shield(peer.close())
-            raise
-        self.metrics.sessions.labels(role).inc()
-        peer._spawn(peer.expire())
-        return peer, answer
-
-    async def make(self, options: dict[str, Any]) -> Avatar:
-        """Build an avatar away from the event loop and the frame path; one that nobody waits for any more is closed."""
-        future = asyncio.get_running_loop().run_in_executor(self._builder, self._build, options)
-        self._builds.add(future)
-        future.add_done_callback(self._builds.discard)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(lambda f: None if f.cancelled() or f.exception() else f.result().close())
-            raise
-
-    def _build(self, options: dict[str, Any]) -> Avatar:
-        start: dict[str, Any] = {key: options[key] for key in ("light", "background", "style") if key in options}
-        avatar = self._make_avatar({key: value for key, value in options.items() if key not in start})
-        try:
-            if start:
-                apply_control(avatar, start)
-        except BaseException:
-            avatar.close()
-            raise
-        return avatar
-
-    def forget(self, peer: Peer) -> None:
-        """Take a closing peer off the list."""
-        if self.peers.pop(peer.id, None):
-            self.metrics.peers.labels(peer.role).dec()
-
-    async def close(self) -> None:
-        """Close every peer, then the threads."""
-        for peer in list(self.peers.values()):
-            peer.close()
-        await asyncio.gather(*self.closing, return_exceptions=True)
-        await self.programme.close()
-        await asyncio.gather(*self._builds, return_exceptions=True)
-        for pool in (self._builder, self.worker, self.encoder):
-            pool.shutdown(wait=False, cancel_futures=True)

@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import json
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -28,28 +26,27 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from narrate_stream import __version__
 from narrate_stream.errors import NarrateError
+from narrate_stream.hub import Hub, MakeAvatar
 from narrate_stream.metrics import Metrics
-from narrate_stream.rtc import Hub, MakeAvatar, Peer
+from narrate_stream.ops.lighting import PRESETS
+from narrate_stream.rtc import Peer
 from narrate_stream.signaling import (
     LIGHTS,
     MAX_MESSAGE,
-    MAX_SDP,
     Candidate,
     SignalingError,
     bearer,
     ice_server,
-    parse_fragment,
     parse_message,
     parse_options,
-    token_matches,
 )
+from narrate_stream.whip import Door, Whip
 
 logger = logging.getLogger(__name__)
 
 FIRST_MESSAGE_S = 20.0
 MAX_ERRORS = 5  # refused messages on one socket before it is closed
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]  # all, or the page would answer for the others
-SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: mediastream:; connect-src 'self' ws: wss:; "
     "base-uri 'none'; form-action 'none'"
@@ -57,10 +54,10 @@ POLICY = (
 
 
 class Live:
-    """The endpoints over one hub."""
+    """The endpoints over one hub, but for WHIP and WHEP."""
 
-    def __init__(self, hub: Hub, token: str | None, config: dict[str, Any], models: Sequence[str]) -> None:
-        self.hub, self._token, self._config, self._models = hub, token, config, models
+    def __init__(self, hub: Hub, door: Door, config: dict[str, Any]) -> None:
+        self.hub, self._door, self._config = hub, door, config
         self._sockets = 0
 
     async def healthz(self, _: Request) -> JSONResponse:
@@ -75,15 +72,6 @@ class Live:
         """What the page needs to know."""
         return JSONResponse(self._config, headers={"Cache-Control": "no-store"})
 
-    def guard(self, connection: HTTPConnection, token: str | None) -> None:
-        """Raises SignalingError for a wrong token, or without one for a page of another origin."""
-        if not token_matches(self._token, token):
-            raise SignalingError("unauthorized", "the token is missing or wrong", 401)
-        origin = connection.headers.get("origin")
-        if self._token is None and origin and urlsplit(origin).netloc != connection.headers.get("host"):
-            raise SignalingError("forbidden", "pages of other origins need a server with a token", 403)
-
-    # ---- /ws ----------------------------------------------------------------------------------------------------
     async def ws(self, client: WebSocket) -> None:
         """One client's signalling; its peer lives as long as its socket."""
         await client.accept()
@@ -126,11 +114,13 @@ class Live:
                 raise SignalingError("bad-message", "a candidate came before the offer")
             await peer.add(message)
             return peer
-        self.guard(client, message.token if message.token is not None else bearer(client.headers.get("authorization")))
+        self._door.check(
+            client, message.token if message.token is not None else bearer(client.headers.get("authorization"))
+        )
         if peer:  # a new offer on the same socket replaces the session
             peer.closed = lambda: None
             await peer.close()
-        options = parse_options(message.options, self._models)
+        options = parse_options(message.options, self._config["models"])
         try:
             peer, answer = await self.hub.drive(message.sdp, options, back=True)
         except SignalingError:
@@ -146,113 +136,12 @@ class Live:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await client.send_json(error.message())
 
-    # ---- WHIP (RFC 9725) and WHEP -------------------------------------------------------------------------------
-    def resource(self, kind: str) -> Callable[[Request], Awaitable[Response]]:
-        """The endpoint `/whip` or `/whep`: POST an offer, OPTIONS."""
-
-        async def endpoint(request: Request) -> Response:
-            if request.method == "OPTIONS":
-                return self._http(204, {"Accept-Post": SDP, "Allow": "POST, OPTIONS"})
-            if request.method != "POST":
-                return self._http(405, {"Allow": "POST, OPTIONS"})
-            return await self._guarded(request, self._post, kind)
-
-        return endpoint
-
-    def session(self, kind: str) -> Callable[[Request], Awaitable[Response]]:
-        """One session `/whip/ID`: PATCH candidates, DELETE, OPTIONS."""
-
-        async def endpoint(request: Request) -> Response:
-            if request.method == "OPTIONS":
-                return self._http(204, {"Accept-Patch": FRAGMENT, "Allow": "PATCH, DELETE, OPTIONS"})
-            handler = {"PATCH": self._patch, "DELETE": self._delete}.get(request.method)
-            if handler is None:
-                return self._http(405, {"Allow": "PATCH, DELETE, OPTIONS"})
-            return await self._guarded(request, handler, kind)
-
-        return endpoint
-
-    async def _guarded(
-        self, request: Request, handler: Callable[[Request, str], Awaitable[Response]], kind: str
-    ) -> Response:
-        try:
-            self.guard(request, bearer(request.headers.get("authorization")))
-            return await handler(request, kind)
-        except NarrateError as error:
-            refused = error if isinstance(error, SignalingError) else SignalingError("bad-option", str(error), 500)
-            self.hub.metrics.rejected.labels(refused.code).inc()
-            extra = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(refused.status, {})
-            return self._http(refused.status, extra, json.dumps(refused.message()), "application/json")
-
-    async def _post(self, request: Request, kind: str) -> Response:
-        sdp = await _body(request, SDP)
-        if kind == "whip":
-            options = parse_options(dict(request.query_params), self._models)
-            peer, answer = await self.hub.drive(sdp, options, back=False)
-        else:
-            peer, answer = await self.hub.watch(sdp)
-        headers = {"Location": f"/{kind}/{peer.id}", "ETag": peer.etag, "Accept-Patch": FRAGMENT}
-        response = self._http(201, headers, answer, SDP)
-        for server in self._config["ice_servers"]:
-            response.headers.append("Link", _link(server))
-        return response
-
-    async def _patch(self, request: Request, kind: str) -> Response:
-        peer = self._find(request, kind)
-        if request.headers.get("if-match", "*") not in ("*", peer.etag):
-            raise SignalingError("stale", "the session has another ETag", 412)
-        ufrag, candidates = parse_fragment(await _body(request, FRAGMENT))
-        if ufrag is not None and ufrag != peer.ufrag():
-            raise SignalingError("no-restart", "ICE cannot be restarted here; make a new session", 422)
-        for candidate in candidates:
-            await peer.add(candidate)
-        return self._http(204, {"ETag": peer.etag})
-
-    async def _delete(self, request: Request, kind: str) -> Response:
-        await self._find(request, kind).close()
-        return self._http(200)
-
-    def _find(self, request: Request, kind: str) -> Peer:
-        peer = self.hub.peers.get(request.path_params["id"])
-        if peer is None or peer.role != {"whip": "whip", "whep": "viewer"}[kind]:
-            raise SignalingError("not-found", "there is no such session", 404)
-        return peer
-
-    def _http(
-        self, status: int, headers: dict[str, str] | None = None, body: str = "", kind: str | None = None
-    ) -> Response:
-        cross = {
-            "Access-Control-Allow-Origin": "*",
-            "Access-Control-Allow-Methods": "POST, PATCH, DELETE, OPTIONS",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
-            "Access-Control-Expose-Headers": "Location, ETag, Link, Accept-Patch, Accept-Post",
-        }
-        content = {"Content-Type": kind} if kind else {}
-        return Response(body, status, headers=(headers or {}) | content | (cross if self._token else {}))
-
 
 async def _text(client: WebSocket) -> str | bytes:
     message = await client.receive()
     if message["type"] != "websocket.receive":
         raise WebSocketDisconnect(message.get("code") or 1005)
     return message.get("text") or message.get("bytes") or b""
-
-
-async def _body(request: Request, kind: str) -> str:
-    """The request's text, at most 64 KiB of the right type."""
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() != kind:
-        raise SignalingError("bad-type", f"the content type must be {kind}", 415)
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_SDP:
-            raise SignalingError("too-large", f"the body is larger than {MAX_SDP // 1024} KiB", 413)
-    return body.decode("utf-8", "replace")
-
-
-def _link(server: dict[str, str]) -> str:
-    login = "".join(f'; {key}="{server[key]}"' for key in ("username", "credential") if key in server)
-    return f'<{server["urls"]}>; rel="ice-server"' + login + ('; credential-type="password"' if login else "")
 
 
 _closing: set[asyncio.Task[None]] = set()
@@ -309,6 +198,7 @@ def create_app(
         "version": __version__,
         "models": list(models),
         "lights": list(lights),
+        "rigs": {name: _rig(name) for name in lights if name in PRESETS},
         "ice_servers": [ice_server(url) for url in ice_servers],
         "token_required": token is not None,
     }
@@ -323,12 +213,19 @@ def create_app(
         finally:
             await hub.close()
 
-    app = Starlette(routes=_routes(Live(hub, token, config, models)), lifespan=lifespan)
+    door = Door(token)
+    app = Starlette(routes=_routes(Live(hub, door, config), Whip(hub, door, config)), lifespan=lifespan)
     app.state.hub = hub
     return app
 
 
-def _routes(live: Live) -> list[BaseRoute]:
+def _rig(name: str) -> dict[str, Any]:
+    """Where a preset's key light stands (degrees), and its description: for the page's buttons."""
+    rig, _, about = PRESETS[name]
+    return {"az": rig[0][0], "el": rig[0][1], "about": about}
+
+
+def _routes(live: Live, whip: Whip) -> list[BaseRoute]:
     routes: list[BaseRoute] = [
         Route("/healthz", live.healthz),
         Route("/metrics", live.metrics),
@@ -336,8 +233,8 @@ def _routes(live: Live) -> list[BaseRoute]:
         WebSocketRoute("/ws", live.ws),
     ]
     for kind in ("whip", "whep"):
-        routes.append(Route(f"/{kind}", live.resource(kind), methods=METHODS))
-        routes.append(Route(f"/{kind}/{{id}}", live.session(kind), methods=METHODS))
+        routes.append(Route(f"/{kind}", whip.endpoint(kind), methods=METHODS))
+        routes.append(Route(f"/{kind}/{{id}}", whip.session(kind), methods=METHODS))
     if client_folder().is_dir():
         routes.append(Mount("/", _Page(directory=client_folder(), html=True)))
     return routes

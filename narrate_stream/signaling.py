@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from narrate_stream.errors import NarrateError
+from narrate_stream.ops.lighting import PRESETS
 
 MAX_SDP = 64 * 1024  # bytes; a browser's offer is 4 to 8 KiB
 MAX_MESSAGE = MAX_SDP + 4096
 MAX_CONTROL = 4096
 MAX_ANGLE = 60.0
-LIGHTS = (
-    *("original", "rembrandt", "loop", "butterfly", "split", "broad", "short", "clamshell"),
-    *("rim", "flat", "neon", "webcam"),
-)
+STARTING = ("light", "view", "background", "style")  # controls that an offer may carry in its options
+LIGHTS = ("original", *PRESETS, "webcam")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -105,12 +104,16 @@ def check_sdp_size(sdp: str) -> None:
 
 
 def parse_options(options: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
-    """What an offer may choose: `model`, and any control as the state to begin with."""
+    """What an offer may choose: `model`, `size` (pixels, even) and the controls to begin with; the rest is ignored."""
     model = options.get("model")
     if model is not None and model not in models:
         raise SignalingError("bad-option", f"the model must be one of {', '.join(models)}", 404)
-    start = {k: v for k, v in options.items() if k in ("light", "background", "style")}
-    return ({"model": model} if model else {}) | (parse_control(json.dumps(start)) if start else {})
+    size = options.get("size")
+    if size is not None and (type(size) is not int or not 64 <= size <= 2048 or size % 2):
+        raise SignalingError("bad-option", "the size must be an even number of pixels from 64 to 2048")
+    start = {key: options[key] for key in STARTING if key in options}
+    chosen = {key: value for key, value in (("model", model), ("size", size)) if value is not None}
+    return chosen | (parse_control(json.dumps(start)) if start else {})
 
 
 def parse_control(text: str | bytes) -> dict[str, Any]:

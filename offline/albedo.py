@@ -7,40 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.ops.colour import linear_table, luminance
-from narrate_stream.ops.lighting import COSINE, sh_basis
+from narrate_stream.ops.lighting import COSINE, fit_sh, sh_basis
 from narrate_stream.types import Array, Image
 
 F64 = NDArray[np.float64]
 LOWEST = 0.22  # shading below this is not believed: dividing by it would make noise of shadows
-RIDGE = np.array([0, 0.02, 0.02, 0.02, 0.2, 0.2, 0.2, 0.2, 0.2])
 EVENNESS = 0.55  # how much of the skin's broad unevenness that the light does not explain is taken for shadow
 
 
 def estimate_light(level: F64, normals: F64, mask: NDArray[np.bool_]) -> F64:
     """(9,) spherical harmonics (radiance, grey) of the light on the skin, mean shading 1 over `mask`.
 
-    level (H, W) linear luminance; normals (H, W, 3). Iteratively reweighted least squares on level = c . Y(n): brows,
-    beard, highlights and cast shadows lie off the fit and lose their weight. Even light when there is too little skin.
+    level (H, W) linear luminance; normals (H, W, 3). Even light when there is too little skin.
     """
-    flat = np.zeros(9)
-    flat[0] = 1 / 0.2820948
     if mask.sum() < 64:
-        return flat
-    basis = sh_basis(normals[mask]) * COSINE
-    value = level[mask] / max(float(np.median(level[mask])), 1e-6)
-    step = max(1, len(value) // 20000)
-    basis, value = basis[::step], value[::step]
-    weight = np.ones(len(value))
-    prior = np.diag(RIDGE * len(value) * 0.05)
-    c = flat
-    for _ in range(12):
-        a = basis * weight[:, None]
-        c = np.linalg.solve(a.T @ basis + prior + 1e-9 * np.eye(9), a.T @ value)
-        off = value - basis @ c
-        scale = 1.4826 * np.median(np.abs(off)) + 1e-3
-        weight = 1 / (1 + (off / (1.5 * scale)) ** 2)
-    mean = float((basis @ c).mean())
-    return np.asarray(c / mean if mean > 0.05 else flat)
+        return fit_sh(np.ones(9), np.repeat([[0.0, 0.0, 1.0]], 9, 0))
+    step = max(1, int(mask.sum()) // 20000)
+    return fit_sh(level[mask][::step], normals[mask][::step])
 
 
 def shading_of(light: F64, normals: F64) -> F64:

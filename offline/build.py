@@ -17,12 +17,12 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import PortraitError
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_table, luminance, srgb_from_linear
+from narrate_stream.ops.facefit import FaceFit, fit_face
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
 from offline import layers, rig
 from offline.bake import bake_transport, pack_surface
-from offline.coarse import FaceFit, fit_face
 from offline.geometry import Surface, build_surface, to_canvas
 from offline.picture import Picture, load_builtin_portrait, load_picture
 from offline.preprocess import OVAL, Portrait, clean_plate, foreground_colours, matte, prepare
@@ -146,9 +146,9 @@ def provenance(picture: Picture, portrait: Portrait, fit: FaceFit) -> dict[str, 
         "made_by": f"narrate-stream {__version__}",
         "faces": portrait.faces,
         "pose": [round(float(a), 1) for a in (yaw, pitch, roll)],
-        "fit_error": round(fit.error, 4),
-        "tight": portrait.tight,
-        "mouth_open": layers.mouth_opening(portrait.landmarks) > OPEN_MOUTH,
+        "fit_error": round(float(fit.error), 4),
+        "tight": bool(portrait.tight),
+        "mouth_open": bool(layers.mouth_opening(portrait.landmarks) > OPEN_MOUTH),
         "normals": "geometry",
     }
 
@@ -264,7 +264,10 @@ def assemble_atlas(
         flat[box] = (srgb_from_linear(np.clip(lit, 0, 1)) * 255 + 0.5).astype(np.uint8)
         cover[box] = (cell.alpha * 255 + 0.5).astype(np.uint8)
         surface[box] = pack_surface(normal, np.ones((ch, cw)), np.full((ch, cw), cell.gloss))
-    return {"texture": texture, "albedo": flat, "alpha": cover, "surface": surface}
+    lips = portrait.landmarks[[13, 14], :2].mean(0)
+    seen_at = [lips if cell.origin == (0, 0) or "mouth" in cell.name else np.add(cell.origin, np.array(cell.alpha.shape)[::-1] / 2) for cell in cells]
+    boxes = [(*place, cell.alpha.shape[1], cell.alpha.shape[0], *at) for cell, place, at in zip(cells, places, seen_at, strict=True)]
+    return {"texture": texture, "albedo": flat, "alpha": cover, "surface": surface, "cells": np.array(boxes, np.float32)}
 
 
 def cell_light(cell: layers.Cell, maps: Maps, around: float) -> tuple[F64, F64]:

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array
-from offline.coarse import FaceFit, jaw_side, rest_depth
+from offline.coarse import jaw_side, rest_depth
 from offline.facemesh import face_topology, vertex_normals
 from offline.integrate import integrate, normals_from_depth
 from offline.layers import LEFT_EYE, RIGHT_EYE, polygon_mask

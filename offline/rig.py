@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from narrate_stream.ops.canonical import canonical
+from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array
-from offline.coarse import FaceFit
 from offline.facemesh import LANDMARKS, face_topology
 from offline.geometry import Surface
 from offline.layers import INNER_LOWER, INNER_UPPER, Cell

@@ -1,4 +1,4 @@
-"""Stand-ins that many tests share: an avatar without a model, tracks that send a known picture, a server in a thread."""
+"""Stand-ins that many tests share: an avatar without a model, tracks with a known picture, a server in a thread."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def eventually(condition: Callable[[], Any], seconds: float = 12) -> Any:
 
 
 def seen(tab: Any, expression: str) -> None:
-    """Wait for a JavaScript expression (the page's policy forbids playwright's own way, which is to evaluate a string)."""
+    """Wait for a JavaScript expression (playwright's own way evaluates a string, which the page's policy forbids)."""
     eventually(lambda: tab.evaluate(expression))
 
 
@@ -185,7 +185,7 @@ def test_words_for_a_refused_camera(browser: Any, app: Any) -> None:
         ):
             tab.goto(url)
             tab.evaluate(
-                "name => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', name); }; }",
+                "name => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }; }",
                 name,
             )
             tab.click("#start")

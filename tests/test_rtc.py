@@ -23,10 +23,10 @@ from aiortc.rtp import RtpPacket
 from doubles import Client, FakeAvatar, PictureTrack, client, gradient, until
 
 from narrate_stream import rtc
-from narrate_stream.broadcast import EncodedTrack, Encoded, LiveVp8Encoder, is_key, start_bitrate
+from narrate_stream.broadcast import Encoded, EncodedTrack, LiveVp8Encoder, is_key, start_bitrate
+from narrate_stream.hub import Hub
 from narrate_stream.media_rtc import MAX_WAITING, BoundedDecoderQueue, PromptJitterBuffer, hint_bitrate, without_mdns
 from narrate_stream.metrics import Meter, Metrics
-from narrate_stream.rtc import Hub
 from narrate_stream.signaling import SignalingError
 from narrate_stream.stage import Stage, planes
 
@@ -96,13 +96,18 @@ def test_the_decoder_queue_is_bounded_and_asks_for_a_key_frame() -> None:
 
 
 def test_hints_and_candidates_in_sdp() -> None:
-    sdp = "v=0\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:102 H264/90000\r\na=fmtp:102 packetization-mode=1\r\na=rtpmap:97 rtx/90000\r\n"
+    sdp = "v=0\r\na=rtpmap:97 rtx/90000\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:102 H264/90000\r\n"
+    sdp += "a=fmtp:102 packetization-mode=1\r\n"
     hinted = hint_bitrate(sdp, 1000, 2000)
     assert "a=fmtp:96 x-google-start-bitrate=1000;x-google-max-bitrate=2000\r\n" in hinted
     assert "a=fmtp:102 packetization-mode=1;x-google-start-bitrate=1000" in hinted
     assert hinted.count("x-google-start") == 2
     assert without_mdns(sdp) == sdp
-    local = sdp + "a=candidate:1 1 udp 1 0a-b.local 9 typ host\r\na=candidate:2 1 udp 1 10.0.0.1 9 typ host\r\na=end-of-candidates\r\n"
+    local = (
+        sdp
+        + "a=candidate:1 1 udp 1 0a-b.local 9 typ host\r\n"
+        + "a=candidate:2 1 udp 1 10.0.0.1 9 typ host\r\na=end-of-candidates\r\n"
+    )
     assert without_mdns(local) == sdp + "a=candidate:2 1 udp 1 10.0.0.1 9 typ host\r\n"
 
 
@@ -236,7 +241,9 @@ def test_frames_return_with_controls_and_stats_and_sound() -> None:
             assert red > 1.5 * blue
             await until(lambda: channel.readyState == "open")
             channel.send('{"light": "split", "view": {"yaw": 12}}')
-            state = await until(lambda: [m["state"] for m in peer.messages if m.get("state", {}).get("light") == "split"])
+            state = await until(
+                lambda: [m["state"] for m in peer.messages if m.get("state", {}).get("light") == "split"]
+            )
             assert state[0]["view"] == {"yaw": 12.0, "pitch": 0.0}
             for bad in ('{"light": "moon"}', '{"light": 3}', "?", '{"reboot": true}', '{"style": "oil"}', "x" * 9000):
                 channel.send(bad)
@@ -340,19 +347,20 @@ def test_mutated_offers_are_refused_with_one_error() -> None:
             peer.pc.addTrack(AudioStreamTrack())
             peer.control()
             good = await peer.offer()
-            refused, answered = 0, 0
+            refused, answered, codes = 0, 0, set()
             await asyncio.sleep(0.1)
             files = open_files()
             for sdp in ["", "v=0", "x", "v=0\r\nm=", *(mutate(good, rng) for _ in range(120))]:
                 try:
                     session, _ = await it.drive(sdp, {}, back=True)
                 except SignalingError as error:
-                    assert error.code in ("bad-offer", "too-large")
+                    codes.add(error.code)
                     refused += 1
                 else:
                     answered += 1
                     await session.close()
                 assert len(it.peers) == 0
+            assert codes <= {"bad-offer", "too-large"}
             assert refused > 30
             assert answered > 3
             await asyncio.sleep(0.2)

@@ -74,7 +74,7 @@ async def session(sock: Any, peer: Any, **more: Any) -> dict[str, Any]:
     return json.loads(await asyncio.wait_for(sock.recv(), 10))
 
 
-# ---- plain HTTP ---------------------------------------------------------------------------------------------------------
+# ---- plain HTTP ----------------------------------------
 def test_page_health_metrics_config(url: str) -> None:
     status, headers, text = http("GET", url + "/")
     assert status == 200
@@ -86,7 +86,8 @@ def test_page_health_metrics_config(url: str) -> None:
     assert "narrate_peers" in http("GET", url + "/metrics")[2]
     config = json.loads(http("GET", url + "/api/config")[2])
     assert config["models"] == ["anna", "broken"]
-    assert "rembrandt" in config["lights"]
+    assert {"original", "rembrandt", "webcam"} <= set(config["lights"])
+    assert config["rigs"]["rembrandt"]["az"] < 0
     assert config["ice_servers"] == [{"urls": "stun:s.example"}]
     assert config["token_required"] is False
     assert http("GET", url + "/../pyproject.toml")[0] == 404
@@ -95,13 +96,15 @@ def test_page_health_metrics_config(url: str) -> None:
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
     for file in server.client_folder().iterdir():
-        text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "").replace("http://localhost", "")
+        text = (
+            file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "").replace("http://localhost", "")
+        )
         assert "//cdn" not in text
         assert "http://" not in text
         assert "https://${location.host}" in text or "https://" not in text
 
 
-# ---- /ws ----------------------------------------------------------------------------------------------------------------
+# ---- /ws ----------------------------------------
 def test_a_driver_by_websocket_with_the_marker(url: str) -> None:
     strip = np.repeat((np.arange(16) % 3 == 0).astype(np.uint8) * 255, 16)
 
@@ -251,7 +254,7 @@ def test_a_half_open_peer_ends_with_its_socket_told(monkeypatch: pytest.MonkeyPa
     asyncio.run(run())
 
 
-# ---- WHIP and WHEP ------------------------------------------------------------------------------------------------------
+# ---- WHIP and WHEP ----------------------------------------
 def test_whip_and_whep_life_cycle(locked_two: str) -> None:
     url, key = locked_two, "Bearer sesame"
 
@@ -349,7 +352,7 @@ def test_whep_without_a_driver_shows_the_avatar_at_rest(url: str) -> None:
     assert FakeAvatar.alive == alive
 
 
-# ---- run_server ---------------------------------------------------------------------------------------------------------
+# ---- run_server ----------------------------------------
 def test_a_taken_port_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -364,10 +367,10 @@ def test_a_taken_port_is_one_sentence() -> None:
 
 
 def test_a_bad_certificate_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(NarrateError, match="missing.pem cannot be used: No such file"):
+    with pytest.raises(NarrateError, match=r"missing\.pem cannot be used: No such file"):
         run_server(create_app(make), port=0, tls_cert=tmp_path / "missing.pem")
     (tmp_path / "junk.pem").write_text("junk")
-    with pytest.raises(NarrateError, match="junk.pem cannot be used"):
+    with pytest.raises(NarrateError, match=r"junk\.pem cannot be used"):
         run_server(create_app(make), port=0, tls_cert=tmp_path / "junk.pem")
     with pytest.raises(NarrateError, match="needs --tls-cert"):
         run_server(create_app(make), port=0, tls_key=tmp_path / "junk.pem")
@@ -385,7 +388,9 @@ def test_run_server_tells_its_address_and_stops(monkeypatch: pytest.MonkeyPatch)
         await original(self, sockets)
 
     monkeypatch.setattr(server._Server, "startup", startup)
-    thread = threading.Thread(target=run_server, args=(create_app(make), "127.0.0.1", 0), kwargs={"on_ready": told.append})
+    thread = threading.Thread(
+        target=run_server, args=(create_app(make), "127.0.0.1", 0), kwargs={"on_ready": told.append}
+    )
     thread.start()
     deadline = time.monotonic() + 10
     while not told and time.monotonic() < deadline:

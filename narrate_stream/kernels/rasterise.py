@@ -17,7 +17,7 @@ import warp as wp
 
 KEY_SCALE = 2.0e9  # inverse depth (1/cm, below 1) to 31 bits
 CORE_ALPHA = 0.94  # from here up a fragment hides what lies behind it
-PLANE = 12  # floats of one triangle's setup: value, d/dx, d/dy of inverse depth, u, v, feather
+PLANE = 9  # floats of one triangle's setup: value, d/dx, d/dy of u, v and feather
 
 
 @wp.func
@@ -52,12 +52,14 @@ def depth_pass(
     opaque: wp.array(dtype=wp.uint8),
     alpha: wp.array2d(dtype=wp.uint8),
     width: int,
-    height: int,
+    first: int,
+    last: int,
     setup: wp.array2d(dtype=float),
     core: wp.array(dtype=wp.int64),
     fringe: wp.array(dtype=wp.int64),
 ):
-    """Per triangle: its plane equations, and packed (inverse depth, triangle) keys of the nearest fragments."""
+    """Per triangle: its plane equations, and packed (inverse depth, triangle) keys of the nearest fragments in the rows
+    from `first` to before `last` (bands of rows run side by side on a CPU)."""
     t = wp.tid()
     corner = triangles[t]
     a = screen[corner[0]]
@@ -67,8 +69,8 @@ def depth_pass(
     if wp.abs(area) < 1.0e-6:
         return
     turn = wp.sign(area)
-    y0 = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])) - 1.0e-3)), 0)
-    y1 = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])) + 1.0e-3)), height - 1)
+    y0 = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])) - 1.0e-3)), first)
+    y1 = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])) + 1.0e-3)), last - 1)
     if y0 > y1:
         return
     left = wp.max(wp.ceil(wp.min(a[0], wp.min(b[0], c[0])) - 1.0e-3), 0.0)
@@ -127,14 +129,16 @@ def resolve_pass(
     fringe: wp.array(dtype=wp.int64),
     setup: wp.array2d(dtype=float),
     width: int,
+    first: int,
     core_x: wp.array(dtype=float),
     core_y: wp.array(dtype=float),
     fringe_count: wp.array(dtype=int),
     fringe_pixel: wp.array(dtype=int),
     fringe_at: wp.array(dtype=wp.vec3),
 ):
-    """Per pixel: source coordinates of the core (-1 where there is none); a list of the fringe pixels in front of it."""
-    p = wp.tid()
+    """Per pixel from row `first` on: source coordinates of the core (-1 where there is none); a list of the fringe
+    pixels in front of it, which starts at the band's own first pixel."""
+    p = wp.tid() + first * width
     key = core[p]
     front = fringe[p]
     low = wp.int64(4294967295)
@@ -151,8 +155,8 @@ def resolve_pass(
     if front > key:
         s = int(front & low)
         n = wp.atomic_add(fringe_count, 0, 1)
-        fringe_pixel[n] = p
-        fringe_at[n] = wp.vec3(
+        fringe_pixel[first * width + n] = p
+        fringe_at[first * width + n] = wp.vec3(
             setup[s, 0] + setup[s, 1] * fx + setup[s, 2] * fy,
             setup[s, 3] + setup[s, 4] * fx + setup[s, 5] * fy,
             wp.clamp(setup[s, 6] + setup[s, 7] * fx + setup[s, 8] * fy, 0.0, 1.0),

@@ -69,7 +69,7 @@ def shade_pass(
             shine += look_up(body_shine, x, y) * (1.0 - w)
     shine = shine * (float(surface[i, 3]) * (1.0 / 255.0))
     if shadows != 0:
-        s = wp.vec3(float(shadow[i, 0]), float(shadow[i, 1]), float(shadow[i, 2])) * (1.0 / 200.0)
+        s = wp.vec3(float(shadow[i, 0]), float(shadow[i, 1]), float(shadow[i, 2])) * (1.0 / 255.0)
         light = wp.cw_mul(light, s)
         shine = wp.cw_mul(shine, s)
     out[i, 0] = to_byte(linear[int(base[i, 0])] * light[0] + shine[0], knee, encode)

@@ -53,6 +53,19 @@ def partial_rotations(rotation: Floats, weight: Floats) -> NDArray[np.float64]:
     return np.asarray(Rotation.from_rotvec(vector[None] * np.asarray(weight)[:, None]).as_matrix(), np.float64)
 
 
+def turned_by_weight(points: Floats, weight: Floats, rotation: Floats) -> NDArray[np.float64]:
+    """(N, 3) points turned about the origin by the fraction `weight` (N,) of a rotation's angle (Rodrigues' formula)."""
+    from scipy.spatial.transform import Rotation
+
+    vector = Rotation.from_matrix(rotation).as_rotvec()
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-9:
+        return np.array(points, np.float64)
+    axis = vector / angle
+    cos, sin = np.cos(angle * weight)[:, None], np.sin(angle * weight)[:, None]
+    return np.asarray(points * cos + np.cross(axis, points) * sin + np.outer(points @ axis, axis) * (1 - cos))
+
+
 @dataclass(frozen=True)
 class Camera:
     """A pinhole at the origin looking along -z: focal length and principal point (cx, cy) in pixels."""

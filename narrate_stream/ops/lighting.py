@@ -20,6 +20,7 @@ STAGE_LIGHTS = 114  # as many as the paper's light stage has (4.3)
 TABLE = 64  # the shading table's side: normals, equal-area
 EXTENT = 1.2  # the table covers |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
 COSINE = np.array([1, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4])  # Lambert's cosine over pi, by order
+RIDGE = np.array([0.001, 0.02, 0.02, 0.02, 0.2, 0.2, 0.2, 0.2, 0.2])  # how little a face says of each coefficient
 BLEED = np.array([0.14, 0.05, 0.025])  # how far light wraps round skin by colour: red travels farthest
 
 
@@ -76,6 +77,30 @@ def sh_basis(n: NDArray[Any]) -> NDArray[np.float64]:
 def sh_shading(sh: NDArray[Any], n: NDArray[Any]) -> NDArray[np.float64]:
     """(..., 3) shading of normals (..., 3) under radiance coefficients sh (9, 3)."""
     return np.asarray(sh_basis(n) @ (sh * COSINE[:, None]))
+
+
+def fit_sh(level: NDArray[Any], normals: NDArray[Any]) -> NDArray[np.float64]:
+    """(9,) radiance coefficients of the light under which an even skin with these normals (N, 3) shows `level` (N,)
+    linear luminance; mean shading 1 over the samples.
+
+    Iteratively reweighted ridge regression of level = c . Y(n): brows, beard, highlights and cast shadows lie off the
+    fit and lose their weight.
+    """
+    basis = sh_basis(normals) * COSINE
+    value = level / max(float(np.median(level)), 1e-6)
+    weight = np.ones(len(value))
+    prior = np.diag(RIDGE * len(value) * 0.05) + 1e-9 * np.eye(9)
+    c = np.zeros(9)
+    for _ in range(12):
+        a = basis * weight[:, None]
+        c = np.linalg.solve(a.T @ basis + prior, a.T @ value)
+        off = value - basis @ c
+        scale = 1.4826 * np.median(np.abs(off)) + 1e-3
+        weight = 1 / (1 + (off / (1.5 * scale)) ** 2)
+    mean = float((basis @ c).mean())
+    if mean < 0.05:
+        c, mean = np.eye(9)[0] / 0.2820948, 1.0
+    return np.asarray(c / mean)
 
 
 def encode_normals(n: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,0 +1,112 @@
+"""Fusion: the lit person over the background, in the frame that is shown (paper, 4.3).
+
+Face and rest come from one texture and one light, so the seam that Poisson blending hides in the paper does not arise;
+what remains is compositing, done on bytes: the matte was estimated on bytes too, so the portrait comes back exactly.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.errors import NarrateError
+from narrate_stream.renderer import Framing, GBuffer
+from narrate_stream.types import Image
+
+
+def portrait_framing(model: HybridModel, size: int | None) -> Framing:
+    """The whole photograph; `size`: its longer side in pixels, None for its own. Sides are even, as video wants them."""
+    w, h = model.frame_size
+    k = 1.0 if size is None else size / max(w, h)
+    out = max(2, round(w * k) // 2 * 2), max(2, round(h * k) // 2 * 2)
+    return exact_framing(model, out)
+
+
+def exact_framing(model: HybridModel, size: tuple[int, int]) -> Framing:
+    """The whole photograph at exactly `size` (W, H)."""
+    k = size[0] / model.frame_size[0]
+    x0, y0, scale = model.crop
+    s = k / scale
+    return Framing(s, (0.5 * s + x0 * k) - 0.5, (0.5 * s + y0 * k) - 0.5, size)
+
+
+def head_framing(model: HybridModel, size: int) -> Framing:
+    """A square around the head, `size` pixels, inside the canvas where it fits."""
+    w, h = model.canvas
+    face = model.camera.project(model.neutral[:468] @ model.rotation.T + model.translation)
+    lo, hi = face.min(0), face.max(0)
+    side = min(2.55 * max(np.ptp(face[:, 1]), np.ptp(face[:, 0])), float(min(w, h)))
+    cx, cy = (lo[0] + hi[0]) / 2, (lo[1] + hi[1]) / 2 - 0.02 * side
+    x0 = float(np.clip(cx - side / 2, 0, w - side))
+    y0 = float(np.clip(cy - side / 2, 0, h - side))
+    k = size / side
+    return Framing(k, 0.5 * k - 0.5 - x0 * k, 0.5 * k - 0.5 - y0 * k, (size, size))
+
+
+def framed(picture: Image, framing: Framing) -> Image:
+    """A canvas-sized picture as this framing shows it (outside: its border goes on)."""
+    k, (w, h) = framing.scale, framing.size
+    if k < 0.7:  # area-average first: remap alone would alias
+        half = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+        fx, fy = half.shape[1] / picture.shape[1], half.shape[0] / picture.shape[0]
+        x = (np.arange(w) - framing.dx) / k
+        y = (np.arange(h) - framing.dy) / k
+        gx, gy = np.meshgrid((x + 0.5) * fx - 0.5, (y + 0.5) * fy - 0.5)
+        return np.asarray(cv2.remap(half, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    gx, gy = np.meshgrid((np.arange(w) - framing.dx) / k, (np.arange(h) - framing.dy) / k)
+    how = cv2.INTER_LINEAR if k <= 1.01 else cv2.INTER_CUBIC
+    return np.asarray(cv2.remap(picture, gx.astype(np.float32), gy.astype(np.float32), how, borderMode=cv2.BORDER_REPLICATE))
+
+
+def background_of(model: HybridModel, framing: Framing, kind: str) -> Image:
+    """(H, W, 3) the background of this framing: `original`, `blur` or `#rrggbb`. Raises NarrateError for others."""
+    w, h = framing.size
+    if kind.startswith("#") and len(kind) == 7:
+        try:
+            colour = [int(kind[i : i + 2], 16) for i in (1, 3, 5)]
+        except ValueError:
+            raise NarrateError(f"{kind!r} is no colour: write #rrggbb") from None
+        return np.asarray(np.broadcast_to(np.array(colour, np.uint8), (h, w, 3)).copy())
+    if kind not in ("original", "blur"):
+        raise NarrateError(f"{kind!r} is no background: use original, blur or #rrggbb")
+    plate = over_backdrop(model, framing)
+    return np.asarray(cv2.GaussianBlur(plate, (0, 0), 0.03 * max(w, h))) if kind == "blur" else plate
+
+
+def over_backdrop(model: HybridModel, framing: Framing) -> Image:
+    """The clean plate inside the canvas, the photograph itself outside it, where a framing shows more."""
+    w, h = framing.size
+    plate = framed(model.plate, framing)
+    cw, ch = model.canvas
+    x = (np.arange(w) - framing.dx) / framing.scale
+    y = (np.arange(h) - framing.dy) / framing.scale
+    ok = ((x >= -0.5) & (x <= cw - 0.5))[None, :] & ((y >= -0.5) & (y <= ch - 0.5))[:, None]
+    if ok.all():
+        return plate
+    x0, y0, scale = model.crop
+    bh, bw = model.backdrop.shape[:2]
+    k = bw / model.frame_size[0]
+    gx, gy = np.meshgrid(((x + 0.5) / scale + x0) * k - 0.5, ((y + 0.5) / scale + y0) * k - 0.5)
+    whole = cv2.remap(model.backdrop, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.where(ok[..., None], plate, whole)
+
+
+def fuse(core: Image, fringe: NDArray[np.uint8], gbuffer: GBuffer, background: Image) -> Image:
+    """(H, W, 3) fringe over core over background."""
+    out = np.asarray(cv2.copyTo(core, gbuffer.covered.view(np.uint8), background.copy()), np.uint8)
+    if len(fringe):
+        rows, columns = gbuffer.fringe_at.T
+        a = gbuffer.fringe_alpha[:, None]
+        under = out[rows, columns]
+        out[rows, columns] = (fringe * a + under * (1 - a) + 0.5).astype(np.uint8)
+    return out
+
+
+def coverage(gbuffer: GBuffer) -> NDArray[np.float32]:
+    """(H, W) 0..1 how much of each pixel is the person."""
+    out = gbuffer.covered.astype(np.float32)
+    rows, columns = gbuffer.fringe_at.T
+    out[rows, columns] = np.maximum(out[rows, columns], gbuffer.fringe_alpha)
+    return out

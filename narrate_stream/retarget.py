@@ -1,0 +1,204 @@
+"""From what a driver does to what the avatar does: relative to a neutral, in the portrait's proportions, smoothed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
+from narrate_stream.ops.smoothing import OneEuro
+from narrate_stream.types import AvatarMotion, Motion, Pose
+
+F64 = NDArray[np.float64]
+UPPER_LIDS = ((246, 161, 160, 159, 158, 157, 173), (466, 388, 387, 386, 385, 384, 398))
+LOWER_LIDS = ((7, 163, 144, 145, 153, 154, 155), (249, 390, 373, 374, 380, 381, 382))
+LID_FOLDS = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414))
+CORNERS = ((33, 133), (263, 362))
+IRISES = (slice(468, 473), slice(473, 478))
+UPPER_LIP, LOWER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)
+MOUTH = tuple(sorted({61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146, 78, 308,
+                      *UPPER_LIP, *LOWER_LIP, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16,
+                      85, 180, 90, 77, 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179,
+                      89, 96}))  # fmt: skip
+CHIN = (152, 175, 148, 377, 199)
+YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = 48.0, 32.0, 38.0  # degrees, approached softly: beyond, the model is not believable
+SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
+GAZE_LIMIT = 0.62  # cm the iris may leave its place in the portrait
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The driver's moment that stands for the portrait: its pose, face and eye openings (right, left; cm)."""
+
+    motion: Motion
+    openings: F64
+
+
+def lid_openings(face: NDArray[np.floating]) -> F64:
+    """(2,) mean opening of right and left eye, cm, of a face in head space."""
+    return np.array([np.linalg.norm(face[list(u)] - face[list(low)], axis=1).mean() for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True)])
+
+
+def eye_widths(face: NDArray[np.floating]) -> F64:
+    """(2,) corner to corner, cm."""
+    return np.array([np.linalg.norm(face[a] - face[b]) for a, b in CORNERS])
+
+
+def gaze_of(face: NDArray[np.floating]) -> F64:
+    """(2, 2) iris centre from the middle of the eye's corners, head x and y, in eye widths."""
+    out = [(face[i, :2].mean(0) - (face[a, :2] + face[b, :2]) / 2) for i, (a, b) in zip(IRISES, CORNERS, strict=True)]
+    return np.array(out) / eye_widths(face)[:, None]
+
+
+def neutral_score(motion: Motion) -> float:
+    """Lower is more neutral: mouth closed, eyes open, head and gaze straight."""
+    face = motion.landmarks
+    yaw, pitch, roll = angles_from_rotation(motion.rotation)
+    mouth = np.linalg.norm(face[13] - face[14]) / np.linalg.norm(face[78] - face[308])
+    shut = max(0.0, 0.30 - float((lid_openings(face) / eye_widths(face)).mean()))
+    return float((abs(yaw) + abs(pitch) + 0.5 * abs(roll)) / 10 + 8 * mouth + 5 * np.abs(gaze_of(face)[:, 0]).mean() + 12 * shut)
+
+
+def soft_limited(x: float, limit: float) -> float:
+    """x near zero, approaching +-limit smoothly from 60% of it."""
+    knee = 0.6 * limit
+    over = abs(x) - knee
+    return x if over <= 0 else float(np.sign(x) * (knee + (limit - knee) * np.tanh(over / (limit - knee))))
+
+
+class Retargeter:
+    """Turns `Motion` into `AvatarMotion` for one model. Holds the neutral and the filters, nothing else.
+
+    `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
+    driver's pose and place in the frame; the reference is the moment that looks most like the portrait.
+    """
+
+    def __init__(self, model: HybridModel, mode: Literal["relative", "absolute"] = "relative") -> None:
+        self.model, self.mode = model, mode
+        self.reference: Reference | None = None
+        self.fixed = False
+        self._best = np.inf
+        self._age = 0.0
+        self._own_openings = lid_openings(model.neutral)
+        self._own_widths = eye_widths(model.neutral)
+        self._pose_filter = OneEuro(4.0, 0.10)
+        self._shift_filter = OneEuro(3.0, 0.5)
+        self._face_filter = OneEuro(5.0, 1.6)
+        self._gaze_filter = OneEuro(4.0, 3.0)
+        self._gaze = np.zeros((2, 2))
+
+    def calibrate(self, motion: Motion) -> None:
+        """This moment is the driver's neutral from now on."""
+        self.reference, self.fixed = Reference(motion, lid_openings(motion.landmarks)), True
+
+    def rehearse(self, motions: list[Motion | None]) -> None:
+        """Chooses the reference from a whole clip: the most neutral moment, or for absolute motion the one most like
+        the portrait in the frame."""
+        seen = [m for m in motions if m is not None]
+        if not seen:
+            return
+        if self.mode == "relative":
+            # the eyes of a person who squints are open at their own middle: compare with the clip, not with a constant
+            usual = np.median([lid_openings(m.landmarks).mean() for m in seen])
+            score = [neutral_score(m) + 6 * max(0.0, usual - lid_openings(m.landmarks).mean()) for m in seen]
+        else:
+            score = [self._distance_in_frame(m) for m in seen]
+        self.calibrate(seen[int(np.argmin(score))])
+
+    def _distance_in_frame(self, motion: Motion) -> float:
+        w, h = self.model.frame_size
+        x0, y0, scale = self.model.crop
+        points = self.model.neutral @ self.model.rotation.T + self.model.translation
+        own = (self.model.camera.project(points) + 0.5) / scale + [x0, y0]
+        theirs = (motion.pixels + 0.5) * (max(w, h) / max(motion.size))
+        return float(np.linalg.norm(own - theirs, axis=1).mean())
+
+    def refine(self, motion: Motion, seconds: float) -> None:
+        """Live: the first good moment is the neutral at once; calmer ones of the first seconds replace it."""
+        self._age += seconds
+        score = neutral_score(motion)
+        if not self.fixed and (self.reference is None or (self._age < 4 and score < self._best - 0.05)):
+            self._best, self.reference = score, Reference(motion, lid_openings(motion.landmarks))
+
+    def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
+        """The avatar's motion of this moment, `seconds` after the last one."""
+        self.refine(motion, seconds)
+        assert self.reference is not None
+        pose = self._pose(motion, self.reference, seconds)
+        offsets = self._expression(motion, self.reference)
+        offsets = self._face_filter(offsets, seconds)
+        gaze = self._look(motion, self.reference, seconds)
+        return AvatarMotion(pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[list(CHIN)].mean(0).astype(np.float32))
+
+    def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
+        now, then = motion.rotation.astype(np.float64), reference.motion.rotation.astype(np.float64)
+        turn = now @ then.T
+        shift = motion.translation.astype(np.float64) - reference.motion.translation
+        if self.mode == "absolute":
+            lead = then @ self.model.rotation.T.astype(np.float64)
+            away = reference.motion.translation.astype(np.float64) - self.model.translation
+            if np.degrees(Rotation.from_matrix(lead).magnitude()) > 6 or np.abs(away / motion.translation[2]).max() > 0.08:
+                turn, shift = turn @ lead, shift + away
+        vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
+        turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
+        shift = self._shift_filter(shift, seconds)
+        if self.mode == "relative":
+            turn = limited(turn)
+            shift = np.array([soft_limited(float(s), float(limit)) for s, limit in zip(shift, SHIFT_LIMIT, strict=True)])
+        lever = (self.model.pivot - self.model.translation).astype(np.float64)
+        return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
+
+    def _expression(self, motion: Motion, reference: Reference) -> F64:
+        """(468, 3) cm in the portrait's head space."""
+        face, base, own = motion.landmarks.astype(np.float64), reference.motion.landmarks.astype(np.float64), self.model.neutral
+        offsets = (face - base)[:468]
+        width = float(np.linalg.norm(own[234] - own[454]) / max(np.linalg.norm(base[234] - base[454]), 1e-6))
+        offsets *= np.clip(width, 0.8, 1.25)
+        mouth = float(np.linalg.norm(own[61] - own[291]) / max(np.linalg.norm(base[61] - base[291]), 1e-6) / max(width, 1e-6))
+        offsets[list(MOUTH)] *= np.clip(mouth, 0.85, 1.2)
+        for side in (0, 1):
+            scale = np.clip(self._own_openings[side] / max(reference.openings[side], 0.08) / width, 0.5, 1.8)
+            lids = [*UPPER_LIDS[side], *LOWER_LIDS[side]]
+            offsets[lids, 1] *= scale
+            offsets[list(LID_FOLDS[side]), 1] *= 0.5 + 0.5 * scale
+        return self._lips_apart(self._lids_apart(offsets))
+
+    def _lids_apart(self, offsets: F64) -> F64:
+        """Upper lids never pass the lower ones: they meet on a line near the lower lid."""
+        own = self.model.neutral
+        for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
+            upper, lower = own[list(u), 1] + offsets[list(u), 1], own[list(low), 1] + offsets[list(low), 1]
+            cross = np.minimum(upper - lower, 0)
+            offsets[list(u), 1] -= 0.6 * cross
+            offsets[list(low), 1] += 0.4 * cross
+        return offsets
+
+    def _lips_apart(self, offsets: F64) -> F64:
+        """Inner lips never pass each other: they meet in the middle."""
+        own = self.model.neutral
+        u, low = list(UPPER_LIP), list(LOWER_LIP)
+        cross = np.minimum((own[u, 1] + offsets[u, 1]) - (own[low, 1] + offsets[low, 1]), 0)
+        offsets[u, 1] -= 0.5 * cross
+        offsets[low, 1] += 0.5 * cross
+        return offsets
+
+    def _look(self, motion: Motion, reference: Reference, seconds: float) -> F64:
+        """(2, 2) cm the irises leave their place; held while the eyes are shut, when irises are only guessed."""
+        open_now = lid_openings(motion.landmarks) / np.maximum(reference.openings, 0.05)
+        if open_now.mean() > 0.45:
+            change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
+            self._gaze = np.clip(change * self._own_widths[:, None], -GAZE_LIMIT, GAZE_LIMIT)
+        return self._gaze_filter(self._gaze, seconds)
+
+
+def limited(turn: F64) -> F64:
+    """A head turn with yaw, pitch and roll eased toward their limits."""
+    yaw, pitch, roll = angles_from_rotation(turn)
+    if abs(yaw) < 0.6 * YAW_LIMIT and abs(pitch) < 0.6 * PITCH_LIMIT and abs(roll) < 0.6 * ROLL_LIMIT:
+        return turn
+    return rotation_from_angles(soft_limited(yaw, YAW_LIMIT), soft_limited(pitch, PITCH_LIMIT), soft_limited(roll, ROLL_LIMIT))
