@@ -86,10 +86,10 @@ class Retargeter:
         self._age = 0.0
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
-        self._pose_filter = OneEuro(4.0, 0.10)
-        self._shift_filter = OneEuro(3.0, 0.5)
-        self._face_filter = OneEuro(5.0, 1.6)
-        self._gaze_filter = OneEuro(4.0, 3.0)
+        self._pose_filter = OneEuro(3.0, 0.35)
+        self._shift_filter = OneEuro(3.0, 3.0)
+        self._face_filter = OneEuro(6.0, 4.0)
+        self._gaze_filter = OneEuro(6.0, 8.0)
         self._gaze = np.zeros((2, 2))
 
     def calibrate(self, motion: Motion) -> None:
@@ -140,6 +140,8 @@ class Retargeter:
         turn = now @ then.T
         shift = motion.translation.astype(np.float64) - reference.motion.translation
         if self.mode == "absolute":
+            # the two fits may take the same face for a smaller one nearer by: cm count in proportion to distance
+            shift *= float(self.model.translation[2] / reference.motion.translation[2])
             lead = then @ self.model.rotation.T.astype(np.float64)
             away = reference.motion.translation.astype(np.float64) - self.model.translation
             if np.degrees(Rotation.from_matrix(lead).magnitude()) > 6 or np.abs(away / motion.translation[2]).max() > 0.08:

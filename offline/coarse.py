@@ -18,12 +18,12 @@ JAW = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
 
 
 def rest_depth(coverage: Array, face: NDArray[np.bool_], face_z: F64, below: NDArray[np.bool_], middle: float, unit: float,
-               thickness: float) -> F64:
+               thickness: F64) -> F64:
     """(H, W) camera-space z (cm) of head, hair, neck and shoulders around the face, by inflation.
 
     Solves for q = (z - middle)^2 a Poisson equation whose solution on a disc is a sphere: q = 0 at the silhouette
     (coverage 0.5), q given on the face, q'' = -4 inside. `below` marks where the surface must not join the face (under
-    the jaw); `middle`: z of the plane of the silhouette; `unit`: cm per pixel; `thickness`: soft limit of z - middle, cm.
+    the jaw); `middle`: z of the plane of the silhouette; `unit`: cm per pixel; `thickness` (H, 1): soft limit of z - middle, cm.
     The picture's border is no silhouette: the surface goes on there.
     """
     h, w = coverage.shape
@@ -57,11 +57,11 @@ def rest_depth(coverage: Array, face: NDArray[np.bool_], face_z: F64, below: NDA
     matrix += sp.diags(diagonal + 1e-7).tocsc()
     q = splu(matrix).solve(rhs)
     rise = np.sqrt(np.maximum(q, 0))
-    out[free] = middle + soft_limit(rise, thickness)
+    out[free] = middle + soft_limit(rise, np.broadcast_to(thickness, (h, w))[free])
     return out
 
 
-def soft_limit(x: F64, limit: float) -> F64:
+def soft_limit(x: F64, limit: F64) -> F64:
     """x below about half of `limit`, approaching it smoothly above."""
     half = limit / 2
     over = np.maximum(x - half, 0)

@@ -21,7 +21,8 @@ from offline.softmesh import MapRenderer, screen_of
 F64 = NDArray[np.float64]
 DEPTH_SIZE = 320  # longer side of the depth map: the mesh is coarser, the normals are separate
 SKULL = 8.5  # cm: half the depth of a head
-THICKNESS = 11.0  # cm: how far hair, neck and chest come forward of the plane of the silhouette
+THICKNESS = 11.0  # cm: how far hair comes forward of the plane of the silhouette
+CHEST = 6.5  # cm: neck and chest, which stay behind the chin
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,20 @@ def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera)
     cover = np.asarray(cv2.resize(coverage, (mw, mh), interpolation=cv2.INTER_AREA), np.float32)
     face_z, face_n = face_maps(fit, landmarks, small, mw, mh)
     face = ~np.isnan(face_z) & (polygon_mask(marks[list(OVAL)], (mh, mw)) | (face_n[..., 2] > 0.15))
-    face_z = np.where(face, np.nan_to_num(face_z, nan=-1e3), -1e3)
+    seen = face & (face_n[..., 2] > -1)
+    face = cv2.morphologyEx(face.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9))) > 0  # slivers between the lips
+    face_z = np.where(face, nearest_fill(np.nan_to_num(face_z), seen, -1e3), -1e3)
+    face_n = np.stack([nearest_fill(np.nan_to_num(face_n[..., k]), seen, float(k == 2)) for k in range(3)], -1)
     middle = float(fit.camera(np.array([[0.0, 0.0, -1.0]]))[0, 2])
     unit = -middle / small.focal
     below = jaw_side(marks, (mh, mw))
-    rest = rest_depth(cover, face, face_z, below, middle, unit, THICKNESS)
+    chin, brow = float(marks[152, 1]), float(marks[9, 1])
+    lower = np.clip((np.arange(mh) - chin + 0.25 * (chin - brow)) / (0.5 * (chin - brow)), 0, 1)[:, None]
+    rest = rest_depth(cover, face, face_z, below, middle, unit, THICKNESS + (CHEST - THICKNESS) * lower)
     neck = nearest_fill(rest, ~face & below & (cover > 0.5), middle)
     z = np.where(face, face_z, rest)
     nothing = np.zeros_like(face)
-    back = 2 * middle - rest_depth(cover, nothing, face_z, below, middle, unit, SKULL)
+    back = 2 * middle - rest_depth(cover, nothing, face_z, below, middle, unit, np.full((mh, 1), SKULL))
     soft = cv2.GaussianBlur(z, (0, 0), 4.0)
     away = np.clip(cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)
     soft = soft * (1 - away) + cv2.GaussianBlur(z, (0, 0), 1.5) * away

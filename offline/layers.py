@@ -16,8 +16,8 @@ RIGHT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144
 LEFT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
 INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-TEETH_UPPER = (0.42, 0.33, 0.37, 0.33, 0.27)  # half the arch, middle outward: seen widths in cm
-TEETH_LOWER = (0.27, 0.29, 0.32, 0.31, 0.26)
+TEETH_UPPER = (0.43, 0.34, 0.38, 0.36, 0.34, 0.42)  # half the arch, middle outward: seen widths in cm
+TEETH_LOWER = (0.27, 0.30, 0.34, 0.35, 0.36, 0.44)
 
 
 @dataclass(frozen=True)
@@ -142,63 +142,59 @@ def open_mouth_cell(image: Image, landmarks: F64) -> Cell:
 
 
 def teeth_cell(upper: bool, unit: float, tone: Array) -> Cell:
-    """A drawn row of teeth with its gum. unit: pixels per cm; tone: (3,) sRGB 0..255 of the enamel."""
+    """A drawn row of teeth with its gum, twelve across. unit: pixels per cm; tone: (3,) sRGB 0..255 of the enamel."""
     widths = TEETH_UPPER if upper else TEETH_LOWER
-    height, gum = (0.95, 0.55) if upper else (0.75, 0.45)
-    k = max(1, int(np.ceil(64 / unit)))  # draw large, scale down
+    height, gum = (0.92, 0.5) if upper else (0.7, 0.4)
+    k = max(1, int(np.ceil(90 / unit)))  # draw large, scale down
     u = unit * k
-    w, h = int(2 * (sum(widths) + 0.25) * u), int((height + gum) * u)
-    picture = np.zeros((h, w, 3), np.float32)
-    alpha = np.zeros((h, w), np.float32)
+    half = sum(widths)
+    w, h = int(2 * half * u), int((height + gum) * u)
     gy, gx = np.mgrid[:h, :w].astype(np.float32)
-    across = np.abs(gx - w / 2) / u
-    gum_colour = np.array([168, 84, 84], np.float32) * (0.55 + 0.45 * tone.mean() / 230)
-    picture[:] = gum_colour
-    edge = height + gum
-    alpha[(gy / u < gum + 0.25) & (across < sum(widths))] = 1
+    across, down = np.abs(gx - w / 2) / u, gy / u
+    dim = np.clip(1.04 - 0.62 * (across / half) ** 1.6, 0.25, 1)[..., None]  # the arch runs back into the dark
+    picture = np.broadcast_to(np.array([150, 72, 72], np.float32) * (0.5 + 0.5 * tone.mean() / 230), (h, w, 3)).copy()
+    picture[down > gum + 0.08] = tone * 0.66  # between the teeth it is shaded tooth that one sees, not gum
+    alpha = (down < gum + 0.7 * height).astype(np.float32)
     left = 0.0
     for i, width in enumerate(widths):
-        length = height * (1 - (0.09 if i == 1 and upper else 0.02 * i))
-        middle = left + width / 2
-        shape_y = (gy / u - gum - length / 2) / (length / 2)
-        shape_x = (across - middle) / (width / 2 - 0.008)
-        inside = np.abs(shape_x) ** 4 + np.abs(shape_y) ** 5 < 1
-        roundness = 1 - 0.30 * np.abs(shape_x) ** 3 - 0.10 * np.clip(-shape_y, 0, 1)
-        depth = 1 - 0.13 * i
-        picture[inside] = (tone * (roundness * depth)[..., None])[inside]
-        alpha[inside] = 1
+        length = height * (1 - (0.07 if i == 1 and upper else 0.012 * i))
+        x, y = (across - left - width / 2) / (width / 2), (down - gum - length / 2) / (length / 2)
+        inside = np.clip((1 - np.abs(x * 0.985) ** 5 - np.abs(y) ** 6) * 6, 0, 1)
+        edge = 1 - 0.12 * np.abs(x) ** 3 - 0.08 * np.clip(-y, 0, 1) ** 2
+        picture += (tone * edge[..., None] - picture) * inside[..., None]
+        alpha = np.maximum(alpha, inside)
         left += width
-    alpha *= np.clip((sum(widths) + 0.02 - across) / 0.25, 0, 1)
+    picture *= dim
     if not upper:
         picture, alpha = picture[::-1], alpha[::-1]
     size = max(4, w // k), max(4, h // k)
-    colour = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    cover = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-    assert edge > 0
-    return Cell("upper teeth" if upper else "lower teeth", np.asarray(colour), np.asarray(cover), (0, 0), 0.7)
+    colour = cv2.GaussianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), (0, 0), 0.6)
+    cover = cv2.resize(np.ascontiguousarray(alpha), size, interpolation=cv2.INTER_AREA)
+    return Cell("upper teeth" if upper else "lower teeth", np.asarray(colour), np.asarray(cover), (0, 0), 0.45)
 
 
 def cavity_cell(unit: float, width: float, level: float) -> Cell:
-    """The dark of the mouth (cm `width` across), redder and a little lighter toward the front below."""
-    w, h = max(8, int(width * unit)), max(8, int(5.0 * unit))
+    """The dark of the mouth (cm `width` across): red flesh at the sides and below, the throat dark in the middle."""
+    w, h = max(8, int(width * unit)), max(8, int(6.0 * unit))
     y = np.linspace(0, 1, h, dtype=np.float32)[:, None, None]
-    x = np.abs(np.linspace(-1, 1, w, dtype=np.float32))[None, :, None]
-    base = np.array([58, 22, 22], np.float32) * (0.45 + 0.55 * level / 200)
-    colour = base * (0.55 + 0.5 * y) * (1 - 0.45 * x**2)
+    x = np.linspace(-1, 1, w, dtype=np.float32)[None, :, None]
+    flesh = np.array([112, 46, 46], np.float32) * (0.45 + 0.55 * level / 200)
+    throat = np.exp(-((x / 0.55) ** 2) - ((y - 0.42) / 0.24) ** 2)
+    colour = flesh * (0.62 + 0.3 * y) * (1 - 0.72 * throat)
     return Cell("mouth cavity", np.asarray(colour, np.float32), np.ones((h, w), np.float32), (0, 0), 0.1)
 
 
 def tongue_cell(unit: float, level: float) -> Cell:
     """A tongue lying behind the lower teeth."""
-    w, h = max(8, int(3.4 * unit)), max(8, int(1.8 * unit))
+    w, h = max(8, int(3.6 * unit)), max(8, int(2.4 * unit))
     gy, gx = np.mgrid[:h, :w].astype(np.float32)
     x, y = (gx / w - 0.5) * 2, gy / h
-    edge = 1 - np.sqrt(np.clip(x**2 + np.clip(1 - y, 0, 1) ** 2.2, 0, 4))
-    alpha = np.clip(edge * 9, 0, 1)
-    groove = 1 - 0.22 * np.exp(-((x / 0.07) ** 2)) * np.clip(y * 1.4, 0, 1)
-    base = np.array([172, 88, 88], np.float32) * (0.5 + 0.5 * level / 200)
-    shade = (0.52 + 0.42 * np.clip(edge * 1.6, 0, 1)) * groove
-    return Cell("tongue", np.asarray(base * shade[..., None], np.float32), np.asarray(alpha, np.float32), (0, 0), 0.5)
+    top = np.clip((y - 0.30 * (1 - np.sqrt(np.clip(1 - x**2, 0, 1)))) / 0.10, 0, 1) * (np.abs(x) < 1)
+    side = np.clip((1 - np.abs(x)) / 0.12, 0, 1)
+    groove = 1 - 0.16 * np.exp(-((x / 0.10) ** 2)) * np.clip(y * 1.4, 0, 1)
+    base = np.array([176, 92, 92], np.float32) * (0.5 + 0.5 * level / 200)
+    shade = (0.50 + 0.38 * np.sin(np.clip(y, 0, 1) * np.pi * 0.6)) * (0.72 + 0.28 * side) * groove
+    return Cell("tongue", np.asarray(base * shade[..., None], np.float32), np.asarray(top * side, np.float32), (0, 0), 0.35)
 
 
 def pack(cells: list[Cell], width: int, top: int) -> tuple[list[tuple[int, int]], int]:

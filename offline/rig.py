@@ -21,7 +21,7 @@ from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array
 from offline.facemesh import LANDMARKS, face_topology
 from offline.geometry import Surface
-from offline.layers import INNER_LOWER, INNER_UPPER, Cell
+from offline.layers import INNER_LOWER, INNER_UPPER, TEETH_LOWER, TEETH_UPPER, Cell
 from offline.preprocess import OVAL
 
 F64 = NDArray[np.float64]
@@ -103,7 +103,9 @@ def add_face(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
     vertices = camera.unproject(pixels, z)
     gap = FEATHER * max(1.0, np.ptp(landmarks[:, 0]) / 400)
     edge = np.where(topology.hole, 0.15, np.minimum(topology.depth * 4.0, 6) / max(gap, 0.5))
-    edge = np.where(topology.rim, 0.0, edge)
+    height = np.asarray(topology.smooth @ canonical().landmarks[:LANDMARKS])[:, 1]
+    jaw = topology.rim & (height < canonical().landmarks[58, 1] + 0.4)
+    edge = np.where(topology.rim, np.where(jaw, 0.15, 0.0), edge)  # the jaw ends sharply, the temples fade into the rest
     source = np.column_stack([pixels, edge])
     hidden = unseen_triangles(vertices, topology.triangles, float(angles_from_rotation(fit.rotation)[0]))
     parts.add(vertices, source, topology.triangles[~hidden], rig=topology.smooth)
@@ -204,12 +206,16 @@ def add_rest(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
     touching = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.5
     z = np.where(touching & ~inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5), np.minimum(z, sample(surface.neck, mx, my)), z)
     z = np.where(inside, z - 0.5, z)
-    z = np.where(under, np.minimum(sample(surface.neck, mx, my), z - 1.0), z)
+    inward = sample(cv2.distanceTransform(face, cv2.DIST_L2, 5), mx, my) / surface.scale
+    chin = float(np.linalg.norm(landmarks[152, :2] - landmarks[17, :2]))
+    z = np.where(under, np.minimum(sample(surface.neck, mx, my), z - np.clip(0.5 + 4 * inward / chin, 0.5, 5)), z)
     ux, uy = mirrored_under_jaw(sx, sy, landmarks)
     ux, uy = onto_person(ux, uy, (alpha > 0.97) & ~cv2.resize(surface.face.astype(np.uint8), (w, h)).astype(bool))
     sx, sy = np.where(under, ux, sx), np.where(under, uy, sy)
     vertices = camera.unproject(np.column_stack([gx, gy]), z)
-    keep = person & ~(deep & ~under)
+    # under the jaw the sheet goes on behind the face, but not as far as the mouth, which opens into its own cavity
+    reaches = inward < max(1.2 * step, 0.55 * chin)
+    keep = person & (~inside | (under & reaches) | (~under & ~deep))
     triangles = grid_triangles(len(xs), len(ys), keep)
     head = head_weight(fit, vertices)
     source = np.column_stack([np.clip(sx, 0, w - 1), np.clip(sy, 0, h - 1), np.full(len(gx), 8.0)])
@@ -283,7 +289,7 @@ def add_eye(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera, cell
     slope *= np.sign(landmarks[corner[1], 0] - landmarks[corner[0], 0])
     depth = z + bulge + slope * (pixels[:, 0] - middle[0]) * 0.6 - (0.02 if iris else 0.12)
     # sits behind the lids everywhere at rest: they are thin, the ball is not
-    vertices = camera.unproject(pixels, depth - 0.22)
+    vertices = camera.unproject(pixels, depth - 0.38)
     source = np.column_stack([st * [w - 1, h - 1] + place, np.full(len(st), 8.0)])
     parts.add(vertices, source, triangles, eye=(RIGHT if right else LEFT) if iris else 0)
 
@@ -305,7 +311,7 @@ def add_mouth(parts: MeshParts, fit: FaceFit, camera: Camera, cells: dict[str, C
     def put(name: str, width: float, top: float, bottom: float, back: float, jaw: F64 | float) -> None:
         h, w = cells[name].alpha.shape
         x = middle + (st[:, 0] - 0.5) * width
-        p = np.column_stack([x, top + (bottom - top) * st[:, 1], np.polyval(curve, x) - back])
+        p = np.column_stack([x, top + (bottom - top) * st[:, 1], np.polyval(curve, x) - 0.05 * (x - middle) ** 2 - back])
         source = np.column_stack([st * [w - 1, h - 1] + places[name], np.full(len(st), 8.0)])
         parts.add(fit.camera(p), source, triangles, jaw=jaw)
 
@@ -320,7 +326,8 @@ def add_mouth(parts: MeshParts, fit: FaceFit, camera: Camera, cells: dict[str, C
         jaw = np.clip((pixels[:, 1] - top) / max(bottom - top, 1.0), 0, 1)
         parts.add(camera.unproject(pixels, depth), source, triangles, jaw=jaw)
         return
-    put("mouth cavity", inner * 0.96, up[1] + 1.0, low[1] - 1.4, 1.9, np.clip(st[:, 1] * 1.5 - 0.2, 0, 1))
-    put("tongue", inner * 0.66, low[1] + 0.25, low[1] - 1.4, 1.3, 1.0)
-    put("lower teeth", min(3.2, inner * 0.7), low[1] + 0.02, low[1] - 1.12, 0.95, 1.0)
-    put("upper teeth", min(4.0, inner * 0.84), up[1] + 1.22, up[1] - 0.26, 0.7, 0.0)
+    open_ratio = np.clip(st[:, 1] * 1.35 - 0.2, 0, 1)
+    put("mouth cavity", inner + 2.2, up[1] + 1.2, low[1] - 2.6, 2.7, open_ratio)
+    put("tongue", min(3.8, inner * 0.85), low[1] + 0.35, low[1] - 1.5, 1.5, 0.92)
+    put("lower teeth", 2 * sum(TEETH_LOWER), low[1] + 0.0, low[1] - 1.1, 1.0, 1.0)
+    put("upper teeth", 2 * sum(TEETH_UPPER), up[1] + 1.20, up[1] - 0.22, 0.75, 0.0)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from narrate_stream.bundle import HybridModel
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -12,6 +16,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", choices=("cpu", "cuda"), help="where the kernels run (default: cpu)")
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/*.png anew; look at them before a commit")
 
 
 @pytest.fixture
@@ -26,3 +31,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the development data (../shared/data) are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def model() -> HybridModel:
+    """The built-in portrait's model at 512 pixels; about three seconds, once."""
+    from offline.build import build_model
+
+    return build_model(None, size=512)
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether tests/golden is to be written anew instead of compared with."""
+    return bool(request.config.getoption("--update-golden"))

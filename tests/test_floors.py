@@ -15,9 +15,9 @@ FLOORS = (
     {"errors", "types", "config", "protocols", "data"},
     # `files` and `demux` are plain reading and writing; the offline stage uses them as well as the live one.
     {"ops", "kernels", "nets", "files", "demux", "sound", "media"},
-    {"bundle", "drivers", "renderer", "relighters", "fusion", "retarget", "styles"},
+    {"bundle", "drivers", "renderer", "relighters", "fusion", "lights", "retarget", "styles"},
     {"metrics", "pipeline", "bench", "stills"},
-    {"latest", "media_rtc", "broadcast", "stage", "rtc", "signaling", "server", "camera", "doctor"},
+    {"latest", "media_rtc", "broadcast", "stage", "hub", "rtc", "whip", "signaling", "server", "camera", "doctor"},
     {"cli", "__main__"},
 )
 LEVEL = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -52,11 +52,13 @@ def camera(model: Path | None, webcam: int, remote: str | None, token: str | Non
 
 def make_avatar(model: Path, options: dict[str, Any]) -> Any:
     """The frame path on this machine."""
+    from narrate_stream.drivers.mesh import MeshDriver
     from narrate_stream.pipeline import Pipeline
     from narrate_stream.types import View
 
     return Pipeline(
         open_model(model),
+        driver=MeshDriver(),
         size=options["size"],
         light=options["light"],
         view=View(options["yaw"], options["pitch"]),

@@ -99,6 +99,7 @@ def avatar_maker(models: dict[str, Any], size: int, light: str, device: str) -> 
 
     The options have passed `signaling.parse_options`; here only what the models know is checked.
     """
+    from narrate_stream.drivers.mesh import MeshDriver
     from narrate_stream.pipeline import Pipeline
 
     first = next(iter(models))
@@ -109,6 +110,7 @@ def avatar_maker(models: dict[str, Any], size: int, light: str, device: str) -> 
             raise NarrateError(f"there is no model {name!r} here; there is {', '.join(models)}")
         avatar: Avatar = Pipeline(
             models[name],
+            driver=MeshDriver(),
             size=chosen_size(options, size),
             light=options.get("light") or light,
             background=options.get("background") or "original",

@@ -19,7 +19,8 @@ from narrate_stream.ops.canonical import canonical
 from narrate_stream.retarget import IRISES, LID_FOLDS, LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
 
 F64 = NDArray[np.float64]
-Handles = dict[int, tuple[float, float, float]]
+Move = tuple[float, float, float]
+Handles = dict[int, Move]
 LANDMARKS = 468
 JAW_ANGLE = 22.0  # degrees of jawOpen 1
 HINGE = np.array([0.0, -2.2, 1.2])  # cm, the jaw's axis: the line through both joints, just before the ears
@@ -80,9 +81,9 @@ def mirrored(field: F64) -> F64:
     return np.asarray(field[canonical().mirror[:LANDMARKS]] * [-1, 1, 1])
 
 
-def lips(upper: Callable[[float], tuple[float, float, float]], lower: Callable[[float], tuple[float, float, float]]) -> Handles:
-    """Handles for every landmark of the lips. The functions get s: -1 at the right corner, 0 in the middle, 1 left; the
-    corners take the mean of both."""
+def lips(upper: Callable[[float], Move], lower: Callable[[float], Move]) -> Handles:
+    """Handles for every landmark of the lips. The functions get s: -1 at the right corner, 0 in the middle, 1 left;
+    the corners take the mean of both."""
     points = canonical().landmarks
     width = float(points[291, 0])
     place = {i: float(np.clip(points[i, 0] / width, -1, 1)) for row in (*_UPPER, *_LOWER, _CORNERS) for i in row}
@@ -94,31 +95,31 @@ def lips(upper: Callable[[float], tuple[float, float, float]], lower: Callable[[
     return out
 
 
-def _rest(_: float) -> tuple[float, float, float]:
+def _rest(_: float) -> Move:
     return 0.0, 0.0, 0.0
 
 
 def _corner(x: float, y: float, z: float) -> Handles:
     """The right corner moves, and the lips with it toward the middle."""
 
-    def pull(s: float) -> tuple[float, float, float]:
+    def pull(s: float) -> Move:
         t = max(-s, 0.0) ** 1.6
         return x * max(-s, 0.0), y * t, z * t
 
     return lips(pull, pull)
 
 
-def _bump(x: float, y: float, z: float) -> Callable[[float], tuple[float, float, float]]:
+def _bump(x: float, y: float, z: float) -> Callable[[float], Move]:
     """A raise of the right half of one lip that leaves the corner where it is."""
 
-    def raised(s: float) -> tuple[float, float, float]:
+    def raised(s: float) -> Move:
         t = float(np.exp(-(((s + 0.38) / 0.4) ** 2))) * (1 - s * s)
         return x * t, y * t, z * t
 
     return raised
 
 
-def _whole(x: float, y: float, z: float, pinch: float = 0.0) -> Callable[[float], tuple[float, float, float]]:
+def _whole(x: float, y: float, z: float, pinch: float = 0.0) -> Callable[[float], Move]:
     """A whole lip moves, most in the middle; pinch (cm) draws the corners inward."""
     return lambda s: (x - pinch * s, y * (1 - s * s), z * (1 - 0.45 * s * s))
 
@@ -128,7 +129,7 @@ def _all(indices: tuple[int, ...], x: float, y: float, z: float) -> Handles:
 
 
 def _lid(drop: float, rise: float, bulge: float = 0.0) -> Handles:
-    """The right eye's upper lid falls by `drop` and the lower one rises by `rise` of the opening; the fold goes half."""
+    """The right upper lid falls by `drop` of the opening, the lower one rises by `rise`, the fold goes half."""
     points = canonical().landmarks
     out: Handles = dict.fromkeys(_STILL_FOR_LIDS, (0.0, 0.0, 0.0))
     for up, low, fold in zip(UPPER_LIDS[0], LOWER_LIDS[0], LID_FOLDS[0], strict=True):
@@ -146,12 +147,14 @@ def _right_half() -> dict[str, F64]:
     nose = _all((1, 4, 5, 195, 6, 168), 0, 0, 0)
     cheek = {205: (-0.14, 0.42, 0.22), 50: (-0.06, 0.30, 0.16), 36: (-0.05, 0.22, 0.10), 187: (-0.18, 0.30, 0.05)}
     squint = {50: (0.0, 0.26, 0.12), 117: (0.0, 0.2, 0.06), 118: (0.0, 0.22, 0.08), 101: (0.0, 0.22, 0.08)}
-    brow = {107: (0.16, -0.42, 0.05), 66: (0.12, -0.46, 0.03), 105: (0.06, -0.42, 0.0), 63: (0.02, -0.3, 0.0), 70: (0.0, -0.15, 0.0),
-            55: (0.2, -0.42, 0.06), 65: (0.14, -0.46, 0.04), 52: (0.08, -0.42, 0.0), 53: (0.03, -0.3, 0.0), 46: (0.0, -0.15, 0.0)}
+    brow = {107: (0.16, -0.42, 0.05), 66: (0.12, -0.46, 0.03), 105: (0.06, -0.42, 0.0), 63: (0.02, -0.3, 0.0),
+            70: (0.0, -0.15, 0.0), 55: (0.2, -0.42, 0.06), 65: (0.14, -0.46, 0.04), 52: (0.08, -0.42, 0.0),
+            53: (0.03, -0.3, 0.0), 46: (0.0, -0.15, 0.0)}  # fmt: skip
     outer = {70: (0.0, 0.5, -0.06), 63: (0.0, 0.68, 0.0), 105: (0.0, 0.55, 0.0), 66: (0.0, 0.22, 0.0),
-             46: (0.0, 0.42, -0.05), 53: (0.0, 0.55, 0.0), 52: (0.0, 0.45, 0.0), 65: (0.0, 0.18, 0.0)}
+             46: (0.0, 0.42, -0.05), 53: (0.0, 0.55, 0.0), 52: (0.0, 0.45, 0.0), 65: (0.0, 0.18, 0.0)}  # fmt: skip
+    wing = {49: (-0.05, 0.34, 0.02), 129: (-0.05, 0.4, 0.0), 48: (-0.03, 0.28, 0.02), 64: (-0.02, 0.24, 0.02),
+            198: (0.0, 0.2, 0.03), 4: (0.0, 0.0, 0.0)}  # fmt: skip
     eyes = _all(UPPER_LIDS[0], 0, 0, 0)
-    wide = _lid(-0.36, 0.06)
     return {
         "mouthSmile": spread({**nose, **cheek, **_corner(-0.62, 0.62, -0.42)}, 3.0),
         "mouthFrown": spread({**nose, **_corner(-0.12, -0.62, -0.15)}, 2.4),
@@ -163,20 +166,20 @@ def _right_half() -> dict[str, F64]:
         "browDown": spread({**eyes, **brow}, 2.0),
         "browOuterUp": spread({**eyes, **outer}, 2.4),
         "cheekSquint": spread({**_lid(0.0, 0.22), **squint}, 2.0),
-        "noseSneer": spread({49: (-0.05, 0.34, 0.02), 129: (-0.05, 0.4, 0.0), 48: (-0.03, 0.28, 0.02), 64: (-0.02, 0.24, 0.02),
-                             198: (0.0, 0.2, 0.03), 4: (0.0, 0.0, 0.0), **eyes}, 1.6),
+        "noseSneer": spread({**wing, **eyes}, 1.6),
         "eyeBlink": spread(_lid(0.9, 0.1), 1.6),
         "eyeSquint": spread({**_lid(0.18, 0.34), **squint}, 1.8),
-        "eyeWide": spread(wide, 1.4),
+        "eyeWide": spread(_lid(-0.36, 0.06), 1.4),
         "eyeLookUp": spread(_lid(-0.16, 0.08), 1.2),
         "eyeLookDown": spread(_lid(0.34, -0.10), 1.2),
-    }  # fmt: skip
+    }
 
 
 def _middle_face() -> dict[str, F64]:
     """Fields that are alike on both sides, the jaw's sideways ones apart."""
     nose = _all((4, 5, 195, 64, 294), 0, 0, 0)
-    inner = {107: (0.0, 0.62, 0.0), 55: (0.05, 0.58, 0.0), 66: (0.0, 0.46, 0.0), 65: (0.03, 0.42, 0.0), 105: (0.0, 0.18, 0.0)}
+    inner = {107: (0.0, 0.62, 0.0), 55: (0.05, 0.58, 0.0), 66: (0.0, 0.46, 0.0), 65: (0.03, 0.42, 0.0),
+             105: (0.0, 0.18, 0.0)}  # fmt: skip
     both = {**inner, **{int(canonical().mirror[i]): (-x, y, z) for i, (x, y, z) in inner.items()}}
     eyes = _all(UPPER_LIDS[0] + UPPER_LIDS[1], 0, 0, 0)
     puff = {205: (-0.3, 0.0, 0.4), 187: (-0.5, 0.0, 0.3), 207: (-0.4, 0.0, 0.35), 50: (-0.15, 0.0, 0.2)}
@@ -205,7 +208,8 @@ def jaw_weights() -> F64:
             handles[i] = 1.0 - 0.5 * float(np.clip(abs(points[i, 0]) / points[291, 0], 0, 1)) ** 2.2
     handles.update(dict.fromkeys(_CORNERS, 0.42))
     handles.update(dict.fromkeys(_CHIN, 1.0))
-    handles.update({58: 0.8, 288: 0.8, 132: 0.4, 361: 0.4, 93: 0.12, 323: 0.12, 205: 0.05, 425: 0.05, 187: 0.2, 411: 0.2})
+    for i, value in ((58, 0.8), (132, 0.4), (93, 0.12), (205, 0.05), (187, 0.2)):
+        handles[i] = handles[int(canonical().mirror[i])] = value
     handles.update({int(i): 0.0 for i in np.flatnonzero(points[:LANDMARKS, 1] > -3.2) if i not in handles})
     return np.asarray(np.clip(spread(handles, 6.0)[:, 0], 0, 1))
 
@@ -216,7 +220,8 @@ def basis() -> tuple[tuple[str, ...], F64]:
     fields = _middle_face()
     fields["mouthRight"] = mirrored(fields["mouthLeft"])
     jaw = jaw_weights()[:, None]
-    fields["jawForward"], fields["jawLeft"], fields["jawRight"] = (jaw * d for d in ([0, 0, 0.8], [0.8, 0, 0], [-0.8, 0, 0]))
+    for name, slide in (("jawForward", [0, 0, 0.8]), ("jawLeft", [0.8, 0, 0]), ("jawRight", [-0.8, 0, 0])):
+        fields[name] = jaw * slide
     for name, field in _right_half().items():
         fields[name + "Right"], fields[name + "Left"] = field, mirrored(field)
     return tuple(fields), np.stack(list(fields.values()))
@@ -247,19 +252,21 @@ def close_lips(points: F64, amount: float) -> F64:
 
 
 def kept_apart(points: F64) -> F64:
-    """Lids and lips that would pass each other meet instead."""
+    """Lids and lips that would pass each other meet instead; where they cross at rest by a hair, that stays."""
+    rest = canonical().landmarks
     pairs = [*zip(UPPER_LIDS, LOWER_LIDS, strict=True), (UPPER_LIP, LOWER_LIP)]
     for upper, lower in pairs:
         up, low = list(upper), list(lower)
-        cross = np.minimum(points[up, 1] - points[low, 1], 0) / 2
+        least = np.minimum(rest[up, 1] - rest[low, 1], 0)
+        cross = np.minimum(points[up, 1] - points[low, 1] - least, 0) / 2
         points[up, 1] -= cross
         points[low, 1] += cross
     return points
 
 
 def expressive_face(weights: Mapping[str, float], gaze: tuple[float, float] = (0.0, 0.0)) -> F64:
-    """(478, 3) cm, head space: the canonical face with these channels (0..1) and this look (x to the image's right, y up,
-    -1..1). Unknown names raise KeyError."""
+    """(478, 3) cm, head space: the canonical face with these channels (0..1) and this look (-1..1, x to the image's
+    right, y up). Unknown names raise KeyError."""
     unknown = [name for name in weights if name not in CHANNELS]
     if unknown:
         raise KeyError(unknown[0])

@@ -6,12 +6,12 @@
         {"time": 1.6, "gaze": {"x": 0.5, "y": 0.0}}]}
 
 version: 1. fps: frames per second of the clip that is made, 1..240 (30 when absent). frames: key frames in the order of
-`time` (seconds from 0; the clip lasts until the last one). Between them everything moves linearly; what a key frame does
-not name is at rest in it: the head straight, the face neutral, the look at the viewer.
+`time` (seconds from 0; the clip lasts until the last one). Between them everything moves linearly; what a key frame
+does not name is at rest in it: the head straight, the face neutral, the look at the viewer.
 
 Convention: pose yaw, pitch, roll in degrees as everywhere (`yaw` > 0 to the image's right, `pitch` > 0 up, `roll` > 0
-clockwise), x, y, z in cm (right, up, nearer); expression: ARKit's names, 0..1, see `drivers.channels`; gaze x, y: -1..1,
-to the image's right and up.
+clockwise), x, y, z in cm (right, up, nearer); expression: ARKit's names, 0..1, see `drivers.channels`; gaze x, y:
+-1..1, to the image's right and up.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from narrate_stream.drivers.channels import CHANNELS, expressive_face
 from narrate_stream.drivers.mesh import FOCAL_FACTOR, neutral_motion
+from narrate_stream.drivers.speech import speaking
 from narrate_stream.errors import MotionError
 from narrate_stream.ops.geometry import Camera, rotation_from_angles
 from narrate_stream.types import Frame, Motion
@@ -217,6 +218,7 @@ class ScriptDriver:
 
 def talking_script(seconds: float, seed: int = 0, fps: int = 30) -> Script:
     """Somebody speaking to the viewer, different for every seed; it begins and ends at rest. See `drivers.speech`."""
-    from narrate_stream.drivers.speech import speaking
-
-    return speaking(seconds, seed, fps)
+    take = speaking(seconds, seed, fps)
+    names = tuple(take.face)
+    face = np.stack([take.face[name] for name in names], -1)
+    return Script(Fraction(fps), take.times, take.pose, take.gaze, face, names)

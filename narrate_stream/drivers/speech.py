@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-
-from narrate_stream.drivers.script import Script
 
 F64 = NDArray[np.float64]
 Shape = dict[str, float]
@@ -32,7 +28,8 @@ PAIRED = ("mouthLowerDown", "mouthUpperUp", "mouthStretch", "mouthSmile", "mouth
 
 
 class Take:
-    """The tracks of one take, sampled at every frame; channels grow as they are needed."""
+    """The tracks of one take, sampled at every frame: times (N,) s; pose (N, 6) yaw, pitch, roll in degrees and x, y, z
+    in cm; gaze (N, 2); face: (N,) by channel, which grows as it is needed."""
 
     def __init__(self, seconds: float, seed: int, fps: int) -> None:
         self.chance = np.random.default_rng(seed)
@@ -62,7 +59,7 @@ class Take:
         return np.asarray(t * t * (3 - 2 * t))
 
 
-def speaking(seconds: float, seed: int, fps: int) -> Script:
+def speaking(seconds: float, seed: int, fps: int) -> Take:
     """One take of `seconds`."""
     take = Take(seconds, seed, fps)
     phrases = plan_phrases(take)
@@ -76,7 +73,10 @@ def speaking(seconds: float, seed: int, fps: int) -> Script:
     take.channel("mouthSmileRight")[:] += 0.08 * take.inside()
     look_about(take)
     blink(take)
-    return finished(take)
+    for track in take.face.values():
+        np.clip(track, 0, 1, out=track)
+        track[[0, -1]] = 0
+    return take
 
 
 def plan_phrases(take: Take) -> list[tuple[float, float]]:
@@ -172,11 +172,3 @@ def blink(take: Take) -> None:
             track = take.channel("eyeBlink" + side)
             np.maximum(track, lid * lid * (3 - 2 * lid), out=track)
         now += take.between(2.0, 4.0)
-
-
-def finished(take: Take) -> Script:
-    """The take as a script."""
-    names = tuple(take.face)
-    face = np.stack([np.clip(take.face[name], 0, 1) for name in names], -1)
-    face[[0, -1]] = 0
-    return Script(Fraction(take.fps), take.times, take.pose, take.gaze, face, names)

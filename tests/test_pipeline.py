@@ -1,0 +1,168 @@
+"""The journey of a frame, on the built-in portrait: faces lost and found, lights, views and what they report."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_script, talking_script
+from narrate_stream.errors import DeviceError, LightError, NarrateError
+from narrate_stream.pipeline import HOLD, Pipeline, seen_from, still_motion
+from narrate_stream.types import Frame, Motion, View
+
+SIZE = 128
+STAGES = {"track", "motion", "render", "relight", "fuse"}
+
+
+def frame(i: int) -> Frame:
+    return Frame(np.full((64, 64, 3), 127, np.uint8), i, Fraction(1, 30))
+
+
+class Sees:
+    """A driver that shows one motion for some frames and then loses the face."""
+
+    def __init__(self, motion: Motion, frames: int) -> None:
+        self.motion, self.left, self.closed = motion, frames, False
+        self.neutral = ScriptDriver(parse_script({"version": 1, "frames": [{"time": 0}]})).neutral
+
+    def __call__(self, frame: Frame) -> Motion | None:
+        self.left -= 1
+        return self.motion if self.left >= 0 else None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def turned(**pose: float) -> Motion:
+    script = parse_script({"version": 1, "frames": [{"time": 0, "pose": pose, "expression": {"jawOpen": 0.6}}]})
+    return ScriptDriver(script)(frame(0))
+
+
+def test_without_a_driver_the_portrait_rests(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE)
+    first, second = pipeline.step(frame(0)), pipeline.step(frame(5))
+    assert first.image.shape == (SIZE, SIZE, 3)
+    assert np.array_equal(first.image, second.image)
+    assert (second.pts, second.time_base) == (5, Fraction(1, 30))
+    assert set(pipeline.stage_ms) == STAGES
+    assert not pipeline.state()["tracking"]
+
+
+def test_a_script_moves_the_avatar_and_ends_where_it_began(model: HybridModel) -> None:
+    script = talking_script(2, seed=4)
+    pipeline = Pipeline(model, size=SIZE, driver=ScriptDriver(script))
+    shown = [pipeline.step(f) for f in ScriptSource(script)]
+    assert [f.time for f in shown] == [f.time for f in ScriptSource(script)]
+    change = [float(np.abs(f.image.astype(int) - shown[0].image).mean()) for f in shown]
+    assert max(change) > 2
+    assert pipeline.state()["tracking"]
+    pipeline.close()
+    assert pipeline.driver is None
+
+
+def test_a_lost_face_eases_to_the_portrait(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(yaw=20), 20))
+    rest = Pipeline(model, size=SIZE).step(frame(0)).image
+    away = []
+    for i in range(20 + int(30 * HOLD * 2)):
+        shown = pipeline.step(frame(i)).image
+        away.append(float(np.abs(shown.astype(int) - rest).mean()))
+    lost = away[20:]
+    assert away[19] > 3
+    assert lost[0] < away[19]
+    assert np.diff(lost).max() < 0.2  # it never jumps back
+    assert np.abs(np.diff(lost)).max() < 0.5 * away[19]  # nor home at once
+    assert lost[-1] < 0.6
+    assert not pipeline.state()["tracking"]
+
+
+def test_motion_is_not_lost_when_time_stands_still_or_jumps(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(yaw=15), 1000))
+    for i in (0, 0, 1, 2, 9000, 9001, 5):
+        shown = pipeline.step(frame(i)).image
+        assert shown.std() > 10
+
+
+def test_a_view_turns_the_avatar_and_adds_to_the_motion(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, view=View(20, 0))
+    right = pipeline.step(frame(0)).image
+    pipeline.set_view(View(-20, 0))
+    left = pipeline.step(frame(1)).image
+    assert np.abs(right.astype(int) - left).mean() > 4
+    assert pipeline.state()["view"] == {"yaw": -20, "pitch": 0}
+    motion = still_motion()
+    assert seen_from(motion, View()) is motion
+    assert seen_from(motion, View(10, 0)).pose.rotation[0, 2] > 0.1
+
+
+def test_a_new_light_fades_in(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, light="flat")
+    before = pipeline.step(frame(0)).image.astype(int)
+    pipeline.set_light("split")
+    shown = [pipeline.step(frame(i)).image.astype(int) for i in range(1, 12)]
+    end = Pipeline(model, size=SIZE, light="split").step(frame(0)).image
+    assert np.abs(shown[-1] - end).mean() < 0.5
+    assert 0 < np.abs(shown[0] - before).mean() < np.abs(end.astype(int) - before).mean()
+    assert pipeline.state()["light"] == "split"
+
+
+def test_light_from_the_left_brightens_the_left(model: HybridModel) -> None:
+    left, right = (Pipeline(model, size=SIZE, light=f"sun:{az},10").step(frame(0)).image.astype(int) for az in (-60, 60))
+    face = np.s_[SIZE // 3 : 2 * SIZE // 3]
+    middle = SIZE // 2
+    assert (left - right)[face, SIZE // 3 : middle].mean() > 10
+    assert (right - left)[face, middle : 2 * SIZE // 3].mean() > 10
+
+
+def test_what_cannot_be_used_is_refused_at_once_and_changes_nothing(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, light="loop")
+    before = pipeline.step(frame(0)).image
+    with pytest.raises(LightError):
+        pipeline.set_light("noir")
+    with pytest.raises(LightError):
+        pipeline.set_light("webcam")
+    for background in ("forest", "#12345", "#gggggg"):
+        with pytest.raises(NarrateError):
+            pipeline.set_background(background)
+    assert np.array_equal(pipeline.step(frame(1)).image, before)
+    assert pipeline.state()["light"] == "loop"
+    with pytest.raises(DeviceError):
+        Pipeline(model, size=SIZE, device="cuda:99")
+
+
+def test_backgrounds(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, background="#00ff00")
+    shown = pipeline.step(frame(0)).image
+    assert (shown[2, 2] == [0, 255, 0]).all()
+    pipeline.set_background("blur")
+    blurred = pipeline.step(frame(1)).image
+    assert (blurred[2, 2] != [0, 255, 0]).any()
+    face = np.s_[SIZE // 2 - 4 : SIZE // 2 + 4, SIZE // 2 - 4 : SIZE // 2 + 4]
+    assert np.array_equal(blurred[face], shown[face])
+
+
+def test_calibrating_takes_the_next_face_for_the_neutral(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(yaw=18), 1000))
+    for i in range(20):
+        pipeline.step(frame(i))
+    assert pipeline.state()["pose"]["yaw"] == pytest.approx(18, abs=1)
+    pipeline.calibrate()
+    for i in range(20, 50):
+        pipeline.step(frame(i))
+    assert pipeline.state()["pose"]["yaw"] == pytest.approx(0, abs=0.5)
+
+
+def test_the_drivers_room_lights_the_avatar(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(), 1000), light="webcam")
+    shown = pipeline.step(frame(0)).image
+    assert shown.std() > 10
+    assert pipeline.state()["light"] == "webcam"
+
+
+def test_a_whole_portrait_is_shown_when_asked(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=200, framing="portrait")
+    assert pipeline.size == (200, 200)
+    assert pipeline.step(frame(0)).image.shape == (200, 200, 3)

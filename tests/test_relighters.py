@@ -1,0 +1,157 @@
+"""Relighting: the kernel against plain numpy, the fast path against the exact one, and light from where it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.fusion import head_framing
+from narrate_stream.lights import parse_light
+from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.geometry import rotation_from_angles
+from narrate_stream.ops.lighting import EXTENT, Lighting, ambient, decode_normals, shade_normals, sun
+from narrate_stream.pipeline import seen_from, still_motion
+from narrate_stream.relighters import ExactRelighter, LightMapRelighter, Shading, blended, kneed, sampled
+from narrate_stream.renderer import GBuffer, Renderer
+from narrate_stream.types import View
+
+LIGHTS = ("rembrandt", "split", "flat", "neon", "sun:40,30", "rim")
+
+
+@pytest.fixture(scope="module")
+def renderer(model: HybridModel) -> Renderer:
+    return Renderer(model, head_framing(model, 256))
+
+
+@pytest.fixture(scope="module")
+def exact(model: HybridModel) -> ExactRelighter:
+    return ExactRelighter(model)
+
+
+def buffer(renderer: Renderer, yaw: float = 0, *, albedo: bool = True) -> GBuffer:
+    return renderer(seen_from(still_motion(), View(yaw, 0)), albedo=albedo)
+
+
+def looked_up(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Bilinear samples of a (64, 64, 3) table at 0..1 coordinates."""
+    last = len(table) - 1
+    fx, fy = np.clip(x * last, 0, last - 1e-3), np.clip(y * last, 0, last - 1e-3)
+    ix, iy = fx.astype(int), fy.astype(int)
+    ax, ay = (fx - ix)[..., None], (fy - iy)[..., None]
+    top = table[iy, ix] * (1 - ax) + table[iy, ix + 1] * ax
+    bottom = table[iy + 1, ix] * (1 - ax) + table[iy + 1, ix + 1] * ax
+    return top * (1 - ay) + bottom * ay
+
+
+def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarray:
+    """(H, W, 3) bytes: what `ExactRelighter` computes, in numpy."""
+    shading = Shading(model)
+    tables = shading.tables(lighting, gbuffer.rotation)
+    k = 1 / gbuffer.texture_scale
+    surface = sampled(model.surface, gbuffer.map_x, gbuffer.map_y, k) / 255.0
+    x, y, w, gloss = (surface[..., i] for i in range(4))
+    w = w[..., None]
+    light = looked_up(tables.head, x, y) * w + looked_up(tables.body, x, y) * (1 - w)
+    shine = looked_up(tables.head_shine, x, y) * w + looked_up(tables.body_shine, x, y) * (1 - w)
+    size = model.texture.shape[1] // 2, model.texture.shape[0] // 2
+    dark = (shading.atlas_shadow(lighting, gbuffer.rotation, size) * 255 + 0.5).astype(np.uint8)
+    shadow = sampled(dark, gbuffer.map_x, gbuffer.map_y, k * size[0] / model.texture.shape[1]) / 255.0
+    linear = linear_table()[gbuffer.base] * light * shadow + gloss[..., None] * shine * shadow
+    return np.round(srgb_from_linear(kneed(linear)) * 255)
+
+
+@pytest.mark.parametrize("light", LIGHTS)
+@pytest.mark.parametrize("yaw", [0, 22])
+def test_the_kernel_shades_as_plain_numpy_does(model: HybridModel, renderer: Renderer, exact: ExactRelighter, light: str, yaw: float) -> None:
+    gbuffer, lighting = buffer(renderer, yaw), parse_light(light, model)
+    core, _ = exact(gbuffer, lighting)
+    error = np.abs(core.astype(int) - plain(model, gbuffer, lighting))[gbuffer.covered]
+    assert error.max() <= 1
+    assert core[gbuffer.covered].std() > 10
+
+
+@pytest.mark.parametrize("light", LIGHTS)
+@pytest.mark.parametrize("yaw", [0, 22])
+def test_the_light_map_is_close_to_the_exact_picture(model: HybridModel, renderer: Renderer, exact: ExactRelighter, light: str, yaw: float) -> None:
+    gbuffer, lighting = buffer(renderer, yaw), parse_light(light, model)
+    core, fringe = exact(gbuffer, lighting)
+    fast, fast_fringe = LightMapRelighter(model)(gbuffer, lighting)
+    error = np.abs(core.astype(int) - fast)[gbuffer.covered]
+    assert error.mean() < 3.5
+    assert np.percentile(error, 99) < 24
+    assert np.abs(fringe.astype(int) - fast_fringe).mean() < 8
+
+
+def test_the_original_light_at_rest_is_the_texture(model: HybridModel, renderer: Renderer) -> None:
+    gbuffer = buffer(renderer, albedo=False)
+    for relighter in (ExactRelighter(model), LightMapRelighter(model)):
+        core, fringe = relighter(gbuffer, Lighting("original", original=True))
+        assert np.array_equal(core[gbuffer.covered], gbuffer.base[gbuffer.covered])
+        assert np.array_equal(fringe, gbuffer.fringe_base)
+
+
+@pytest.mark.parametrize("kind", [ExactRelighter, LightMapRelighter])
+@pytest.mark.parametrize(("az", "el", "side"), [(-55, 15, "left"), (55, 15, "right")])
+def test_light_from_one_side_brightens_that_side(model: HybridModel, renderer: Renderer, kind: type, az: float, el: float, side: str) -> None:
+    gbuffer = buffer(renderer)
+    core, _ = kind(model)(gbuffer, sun(az, el))
+    marks = renderer.camera.project(model.neutral @ model.rotation.T + model.translation)
+    right, left = (core[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4].mean() for x, y in marks[[50, 280], :2])
+    assert (right > 1.2 * left) if side == "left" else (left > 1.2 * right)
+
+
+def test_a_turned_head_is_lit_by_the_same_light(model: HybridModel) -> None:
+    """The cheek that turns toward a light gets brighter: the normals of the portrait turn with the head."""
+    shading = Shading(model)
+    lighting = sun(60, 0)
+    rotation = rotation_from_angles(30, 0, 0)
+    normals = decode_normals(np.stack(np.meshgrid(*2 * [(np.arange(64) / 63 * 2 - 1) * EXTENT]), -1))
+    assert shading.tables(lighting, rotation).head == pytest.approx(shade_normals(lighting, normals @ rotation.T), abs=1e-5)
+    assert shading.tables(lighting, rotation).body == pytest.approx(shade_normals(lighting, normals), abs=1e-5)
+    rest, turned = (shading.tables(lighting, r).head[32, 32].mean() for r in (np.eye(3), rotation))
+    assert turned > 1.4 * rest
+
+
+def test_light_adds_up_and_scales(model: HybridModel, renderer: Renderer, exact: ExactRelighter) -> None:
+    gbuffer = buffer(renderer)
+    dim, bright = (exact(gbuffer, sun(20, 20, g))[0][gbuffer.covered] for g in (0.25, 0.5))
+    assert linear_table()[bright].mean() == pytest.approx(2 * linear_table()[dim].mean(), rel=0.03)
+    black, _ = exact(gbuffer, sun(0, 0, 0))
+    assert not black.any()
+
+
+def test_the_shadow_lies_on_the_far_side_of_the_nose(model: HybridModel) -> None:
+    shading = Shading(model)
+    h, w = model.transport.shape[:2]
+    marks = model.camera.project(model.neutral @ model.rotation.T + model.translation) * w / model.canvas[0]
+    y, x = np.mgrid[:h, :w]
+    nose = marks[4]
+    width = np.ptp(marks[[50, 280], 0])
+    around = (np.abs(x - nose[0]) < 0.5 * width) & (np.abs(y - nose[1]) < 0.5 * width)
+    for az, side in ((-50, 1), (50, -1)):
+        dark = np.where(around, 1 - shading.shadow(sun(az, 25), np.eye(3))[..., 0], 0)
+        assert dark.sum() > 3  # the nose throws a shadow
+        assert ((dark * x).sum() / dark.sum() - nose[0]) * side > 0
+    even = shading.shadow(Lighting("even", ambient(1.0)), np.eye(3))
+    assert even.min() >= 0
+    assert even.max() <= 1
+
+
+def test_highlights_roll_off_and_never_clip_early() -> None:
+    x = np.linspace(0, 50, 2000)
+    y = kneed(x)
+    assert (np.diff(y) > 0).all()
+    assert y.max() < 1
+    assert y[x < 0.82] == pytest.approx(x[x < 0.82])
+    assert np.diff(y).max() <= np.diff(x).max() * 1.001
+
+
+def test_a_blend_begins_with_one_light_and_ends_with_the_other(model: HybridModel) -> None:
+    a, b = parse_light("rembrandt"), parse_light("neon")
+    normals = np.stack([[0.0, 0, 1], [-1, 0, 0], [1, 0, 0]])
+    shades = [shade_normals(blended(a, b, t), normals) for t in (0.0, 0.5, 1.0)]
+    assert shades[0] == pytest.approx(shade_normals(a, normals), abs=1e-5)
+    assert shades[1] == pytest.approx((shades[0] + shades[2]) / 2, abs=1e-5)
+    assert shades[2] == pytest.approx(shade_normals(b, normals), abs=1e-5)
+    assert blended(a, b, 1.0) is b

@@ -1,0 +1,135 @@
+"""The renderer on the built-in portrait: the resting portrait, turns, edges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.drivers.landmarks import FaceMesh
+from narrate_stream.fusion import coverage, head_framing, portrait_framing
+from narrate_stream.ops.geometry import rotation_from_angles
+from narrate_stream.pipeline import seen_from, still_motion
+from narrate_stream.renderer import Renderer, deform, pose_vertices
+from narrate_stream.types import Pose, View
+from offline.picture import load_builtin_portrait
+from offline.stills import Studio, photograph_framing, render_view
+
+
+@pytest.fixture(scope="module")
+def studio(model: HybridModel) -> Studio:
+    return Studio(model, head_framing(model, 256))
+
+
+def nose_offset(picture: np.ndarray) -> np.ndarray:
+    """(2,) the nose's tip from the middle of the face's sides, in face widths; x right, y up."""
+    with FaceMesh(video=False) as mesh:
+        marks = mesh(picture)
+    assert marks is not None, "no face is seen in the rendered picture"
+    middle, width = (marks[234, :2] + marks[454, :2]) / 2, np.linalg.norm(marks[234, :2] - marks[454, :2])
+    return (marks[4, :2] - middle) / width * [1, -1]
+
+
+def test_the_original_at_rest_is_the_photograph(model: HybridModel) -> None:
+    photograph = load_builtin_portrait().image
+    shown = render_view(model, light="original", view=View())
+    assert shown.shape == photograph.shape
+    matte = coverage(Studio(model, photograph_framing(model)).buffer(View(), albedo=False))
+    inside = matte > 0.5
+    error = (shown.astype(float) - photograph)[inside]
+    assert 10 * np.log10(255**2 / (error**2).mean()) >= 35
+    outside = np.abs(shown.astype(int) - photograph)[matte <= 0.004]
+    assert outside.mean() < 0.5
+    assert (outside > 8).mean() < 1e-3
+
+
+def test_the_rest_pose_leaves_the_mesh_alone(model: HybridModel, studio: Studio) -> None:
+    assert deform(model, studio.renderer.rig, still_motion()) == pytest.approx(model.vertices, abs=1e-4)
+
+
+def test_a_turn_moves_head_and_not_shoulders(model: HybridModel) -> None:
+    points = model.vertices.astype(float)
+    pose = Pose(rotation_from_angles(25, 0, 0).astype(np.float32))
+    moved = pose_vertices(points, model.head_weight, model.pivot, pose)
+    assert moved[model.head_weight < 0.005] == pytest.approx(points[model.head_weight < 0.005])
+    head = model.head_weight > 0.995
+    assert moved[head] == pytest.approx((points[head] - model.pivot) @ pose.rotation.T + model.pivot, abs=1e-4)
+    neck = (model.head_weight > 0.2) & (model.head_weight < 0.8)
+    part = np.linalg.norm(moved[neck] - points[neck], axis=1)
+    assert 0 < part.mean() < np.linalg.norm(moved[head] - points[head], axis=1).mean()
+
+
+@pytest.mark.parametrize("yaw", [-20, 20])
+def test_yaw_turns_the_face_to_its_side(studio: Studio, yaw: float) -> None:
+    rest, turned = (nose_offset(studio.shoot("original", View(y, 0))) for y in (0.0, yaw))
+    assert (turned - rest)[0] * np.sign(yaw) > 0.06
+
+
+@pytest.mark.parametrize("pitch", [-12, 12])
+def test_pitch_lifts_and_lowers_the_face(studio: Studio, pitch: float) -> None:
+    rest, turned = (nose_offset(studio.shoot("original", View(0, p))) for p in (0.0, pitch))
+    assert (turned - rest)[1] * np.sign(pitch) > 0.03
+
+
+@pytest.mark.parametrize("view", [View(), View(25, 0), View(-25, 10), View(0, -15)])
+def test_the_face_has_no_holes(studio: Studio, view: View) -> None:
+    gbuffer = studio.buffer(view, albedo=True)
+    face = studio.model.neutral[:468] @ studio.model.rotation.T + studio.model.translation
+    face = pose_vertices(face, np.ones(468, np.float32), studio.model.pivot, seen_from(still_motion(), view).pose)
+    at = np.round(studio.renderer.camera.project(face)).astype(int)
+    middle = at[:, :2].mean(0)
+    inner = np.round(middle + 0.8 * (at - middle)).astype(int)
+    cover = coverage(gbuffer)[inner[:, 1].clip(0, 255), inner[:, 0].clip(0, 255)]
+    assert (cover > 0.9).mean() > 0.995
+
+
+def test_the_edge_is_a_thin_fringe_with_partial_cover(studio: Studio) -> None:
+    gbuffer = studio.buffer(View(12, 0), albedo=True)
+    share = len(gbuffer.fringe_at) / gbuffer.covered.size
+    assert 0.002 < share < 0.12
+    assert gbuffer.fringe_alpha.min() >= 0
+    assert gbuffer.fringe_alpha.max() <= 1
+    assert ((gbuffer.fringe_alpha > 0.1) & (gbuffer.fringe_alpha < 0.9)).mean() > 0.2
+    rows, columns = gbuffer.fringe_at.T
+    assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == len(rows)
+    assert (gbuffer.map_x[gbuffer.covered] >= -0.5).all()
+
+
+def test_expression_moves_only_what_it_should(model: HybridModel, studio: Studio) -> None:
+    offsets = np.zeros((468, 3), np.float32)
+    offsets[[61, 291], 1] = 0.5
+    moved = deform(model, studio.renderer.rig, replace(still_motion(), offsets=offsets)) - model.vertices
+    assert np.linalg.norm(moved[[61, 291]], axis=1) == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert np.abs(moved[[10, 33, 263]]).max() < 1e-4
+    assert np.linalg.norm(moved, axis=1).max() < 0.75
+
+
+def test_gaze_moves_the_irises_only(model: HybridModel, studio: Studio) -> None:
+    look = replace(still_motion(), gaze=np.array([[0.3, 0], [0, 0.2]], np.float32))
+    moved = np.linalg.norm(deform(model, studio.renderer.rig, look) - model.vertices, axis=1)
+    assert moved[model.eye == 1] == pytest.approx(np.full((model.eye == 1).sum(), 0.3), abs=1e-3)
+    assert moved[model.eye == 2] == pytest.approx(np.full((model.eye == 2).sum(), 0.2), abs=1e-3)
+    assert moved[model.eye == 0].max() < 1e-4
+
+
+def test_framings_keep_their_promise(model: HybridModel) -> None:
+    face = model.camera.project(model.neutral[:468] @ model.rotation.T + model.translation)
+    head = head_framing(model, 300)
+    at = face * head.scale + [head.dx, head.dy]
+    assert head.size == (300, 300)
+    assert at.min() > 20
+    assert at.max() < 280
+    assert portrait_framing(model, None).size == model.frame_size
+    assert max(portrait_framing(model, 301).size) == 300  # even, as video wants it
+
+
+def test_the_same_view_twice_is_the_same_picture(model: HybridModel) -> None:
+    renderer = Renderer(model, head_framing(model, 128))
+    first = renderer(seen_from(still_motion(), View(17, -5)))
+    base, alpha = first.base.copy(), first.fringe_alpha.copy()
+    renderer(seen_from(still_motion(), View(-20, 5)))
+    again = renderer(seen_from(still_motion(), View(17, -5)))
+    assert np.array_equal(base[again.covered], again.base[again.covered])
+    assert np.array_equal(alpha, again.fringe_alpha)

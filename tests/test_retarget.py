@@ -1,0 +1,175 @@
+"""Retargeting: a neutral moves nothing, eyes close, lids and lips never cross, and one's own motion is the identity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.drivers.channels import CHANNELS, expressive_face
+from narrate_stream.drivers.mesh import neutral_motion
+from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
+from narrate_stream.retarget import (
+    LOWER_LIDS,
+    LOWER_LIP,
+    PITCH_LIMIT,
+    UPPER_LIDS,
+    UPPER_LIP,
+    YAW_LIMIT,
+    Retargeter,
+    lid_openings,
+    neutral_score,
+    soft_limited,
+)
+from narrate_stream.types import AvatarMotion, Motion
+
+STEP = 1 / 30
+
+
+def face(weights: dict[str, float] | None = None, gaze: tuple[float, float] = (0, 0), angles: tuple[float, float, float] = (0, 0, 0),
+         shift: tuple[float, float, float] = (0, 0, 0)) -> Motion:  # fmt: skip
+    rest = neutral_motion()
+    points = expressive_face(weights or {}, gaze).astype(np.float32)
+    turn = rotation_from_angles(*angles).astype(np.float32)
+    return replace(rest, landmarks=points, rotation=turn, translation=rest.translation + np.array(shift, np.float32))
+
+
+def settled(retarget: Retargeter, motion: Motion, frames: int = 60) -> AvatarMotion:
+    """What the avatar does when the driver holds still."""
+    for _ in range(frames):
+        out = retarget(motion, STEP)
+    return out
+
+
+@pytest.fixture
+def retarget(model: HybridModel) -> Retargeter:
+    made = Retargeter(model)
+    made.calibrate(neutral_motion())
+    return made
+
+
+def test_the_neutral_moves_nothing(retarget: Retargeter) -> None:
+    out = settled(retarget, neutral_motion(), 3)
+    assert np.abs(out.offsets).max() < 0.02
+    assert np.abs(out.gaze).max() < 1e-6
+    assert out.pose.rotation == pytest.approx(np.eye(3), abs=1e-6)
+    assert out.pose.translation == pytest.approx(np.zeros(3), abs=1e-5)
+
+
+def test_the_first_good_frame_is_a_neutral_of_its_own(model: HybridModel) -> None:
+    out = settled(Retargeter(model), face(angles=(6, -3, 1), shift=(2, 1, 5)), 3)
+    assert np.abs(out.offsets).max() < 0.02
+    assert out.pose.rotation == pytest.approx(np.eye(3), abs=1e-5)
+
+
+@pytest.mark.parametrize(("angles", "which"), [((15, 0, 0), 0), ((0, 12, 0), 1), ((0, 0, 10), 2)])
+def test_the_head_turns_as_the_driver_does(retarget: Retargeter, angles: tuple[float, float, float], which: int) -> None:
+    found = angles_from_rotation(settled(retarget, face(angles=angles)).pose.rotation)
+    assert found == pytest.approx(angles, abs=0.3)
+    back = angles_from_rotation(settled(retarget, face(angles=tuple(-a for a in angles))).pose.rotation)
+    assert back[which] == pytest.approx(-angles[which], abs=0.3)
+
+
+def test_a_wild_turn_is_limited(retarget: Retargeter) -> None:
+    yaw, pitch, _ = angles_from_rotation(settled(retarget, face(angles=(85, 60, 0))).pose.rotation)
+    assert 0.7 * YAW_LIMIT < yaw <= YAW_LIMIT
+    assert 0.6 * PITCH_LIMIT < pitch <= PITCH_LIMIT
+
+
+def test_the_soft_limit_is_smooth_and_odd() -> None:
+    x = np.linspace(-200, 200, 2001)
+    y = np.array([soft_limited(float(v), 48) for v in x])
+    assert (np.diff(y) >= 0).all()
+    assert y == pytest.approx(-y[::-1])
+    assert y[np.abs(x) < 28] == pytest.approx(x[np.abs(x) < 28])
+    assert np.abs(y).max() <= 48
+
+
+def test_a_blink_closes_the_portraits_eyes(retarget: Retargeter, model: HybridModel) -> None:
+    own = lid_openings(model.neutral)
+    out = settled(retarget, face({"eyeBlinkLeft": 1, "eyeBlinkRight": 1}))
+    shut = model.neutral.copy()
+    shut[:468] += out.offsets
+    gap = [float((shut[list(u), 1] - shut[list(low), 1]).mean()) for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True)]
+    assert gap == pytest.approx([0, 0], abs=0.12)
+    assert (own > 0.35).all()
+    one = model.neutral.copy()
+    one[:468] += settled(retarget, face({"eyeBlinkLeft": 1})).offsets
+    right, left = lid_openings(one)
+    assert right == pytest.approx(own[0], rel=0.05)
+    assert left < 0.4 * own[1]
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_lids_and_lips_never_cross(retarget: Retargeter, model: HybridModel, name: str) -> None:
+    out = settled(retarget, face({name: 1.0, "eyeBlinkLeft": 0.9, "mouthPressLeft": 1.0, "mouthRollUpper": 1.0}), 8)
+    own = model.neutral
+    moved = own[:468, 1] + out.offsets[:, 1]
+    for upper, lower in (*zip(UPPER_LIDS, LOWER_LIDS, strict=True), (UPPER_LIP, LOWER_LIP)):
+        u, low = list(upper), list(lower)
+        least = np.minimum(own[u, 1] - own[low, 1], 0)
+        assert (moved[u] - moved[low] >= least - 0.03).all()
+
+
+def test_opening_the_jaw_opens_the_portraits_mouth(retarget: Retargeter, model: HybridModel) -> None:
+    out = settled(retarget, face({"jawOpen": 0.6}))
+    assert out.jaw[1] < -0.8
+    assert out.offsets[14, 1] < -0.8
+    assert np.abs(out.offsets[[4, 10, 33, 263]]).max() < 0.1
+
+
+def test_gaze_goes_the_same_way_and_is_limited(retarget: Retargeter) -> None:
+    right = settled(retarget, face(gaze=(1, 0))).gaze
+    assert (right[:, 0] > 0.2).all()
+    up = settled(retarget, face(gaze=(0, 1))).gaze
+    assert (up[:, 1] > 0.1).all()
+    assert np.abs(right).max() < 0.63
+
+
+def test_shut_eyes_keep_their_gaze(retarget: Retargeter) -> None:
+    before = settled(retarget, face(gaze=(0.8, 0))).gaze
+    after = settled(retarget, face({"eyeBlinkLeft": 1, "eyeBlinkRight": 1}, gaze=(-1, 0))).gaze
+    assert after == pytest.approx(before, abs=0.03)
+
+
+def own_motion(model: HybridModel) -> Motion:
+    """The portrait as a driving frame would show it."""
+    points = model.neutral @ model.rotation.T + model.translation
+    x0, y0, scale = model.crop
+    pixels = (model.camera.project(points) + 0.5) / scale + [x0, y0] - 0.5
+    return Motion(model.rotation, model.translation, model.neutral, pixels.astype(np.float32), model.frame_size)
+
+
+def test_absolute_motion_of_the_portrait_itself_is_the_identity(model: HybridModel) -> None:
+    retarget, own = Retargeter(model, "absolute"), own_motion(model)
+    turned = replace(own, rotation=(rotation_from_angles(25, 0, 0) @ own.rotation).astype(np.float32), pixels=own.pixels + 60)
+    retarget.rehearse([None, turned, own, turned])
+    assert retarget.reference is not None
+    assert retarget.reference.motion is own
+    out = settled(retarget, own)
+    assert out.pose.rotation == pytest.approx(np.eye(3), abs=1e-5)
+    assert out.pose.translation == pytest.approx(np.zeros(3), abs=1e-4)
+    assert np.abs(out.offsets).max() < 0.02
+
+
+def test_absolute_motion_takes_the_drivers_pose(model: HybridModel) -> None:
+    retarget, own = Retargeter(model, "absolute"), own_motion(model)
+    retarget.calibrate(own)
+    turned = replace(own, rotation=(rotation_from_angles(20, 0, 0) @ own.rotation).astype(np.float32))
+    found = settled(retarget, turned).pose.rotation @ model.rotation
+    assert found == pytest.approx(turned.rotation, abs=0.01)
+
+
+def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:
+    calm = face()
+    clip = [face({"jawOpen": 0.7}), face(angles=(20, 0, 0)), None, calm, face({"eyeBlinkLeft": 1, "eyeBlinkRight": 1})]
+    retarget = Retargeter(model)
+    retarget.rehearse(clip)
+    assert retarget.reference is not None
+    assert retarget.reference.motion is calm
+    assert neutral_score(calm) < min(neutral_score(m) for m in clip if m is not None and m is not calm)
+    empty = Retargeter(model)
+    empty.rehearse([None, None])
+    assert empty.reference is None
