@@ -30,14 +30,14 @@ F64 = NDArray[np.float64]
 LIGHT_SIZE = 256  # longer side of the canvas in the light map, texels
 SHADOW_STEP = np.cos(np.radians(1.5))  # the shadow map is renewed when the head has turned this far
 KNEE = 0.82
-HEADROOM = 2.0  # linear values up to here are told apart before the knee
+HEADROOM = 1.6  # linear values up to here are told apart before the knee
 ORIGINAL_RANGE = (0.35, 2.6)  # how far a turn may darken or brighten the portrait under its own light
 DARKEST_SHINE = 0.05  # albedo below which the highlight is not divided by it any further
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Shading and highlight of head and body for every encoded normal, each (64, 64, 3) float32."""
+    """Shading and highlight of head and body for every encoded normal, each (TABLE, TABLE, 3) float32."""
 
     head: Array
     body: Array
@@ -60,12 +60,14 @@ class Shading:
         h, w = model.transport.shape[:2]
         canvas_h = model.canvas[1]
         small = cv2.resize(model.surface[:canvas_h], (w, h), interpolation=cv2.INTER_AREA).astype(np.float64) / 255
-        self._normals = decode_normals((small[..., :2] * 2 - 1) * EXTENT)
-        self._head = small[..., 2:3]
+        self._normals = decode_normals((small[..., :2] * 2 - 1) * EXTENT).astype(np.float32)
+        self._head = small[..., 2:3].astype(np.float32)
         self._seen = model.transport.astype(np.float32) / 255
         stage = light_ops.stage_directions(model.transport.shape[2])
         cosine = np.clip(self._normals @ stage.T, 0, None)
-        self._ambient = ((self._seen * cosine).sum(-1) / (cosine.sum(-1) + 1e-6)).astype(np.float64)
+        self._ambient = ((self._seen * cosine).sum(-1) / (cosine.sum(-1) + 1e-6)).astype(np.float32)
+        self._basis = (light_ops.sh_basis(self._normals) * light_ops.COSINE).astype(np.float32)
+        self._atlas: dict[tuple[int, int], tuple[Array, Array]] = {}
         self._table_normals = light_ops.table_normals()
         self._own = self._original(self._table_normals)
         self._shadow_for: tuple[Lighting, F64] | None = None
@@ -94,16 +96,18 @@ class Shading:
         last = self._shadow_for
         if last is not None and last[0] is lighting and bool(((last[1] * rotation).sum(0) > SHADOW_STEP).all()):
             return self._shadow
-        total = light_ops.sh_shading(lighting.sh, self._normals).clip(0) + 1e-4
+        total = np.maximum(self._basis @ lighting.sh, 0) + np.float32(1e-4)
         seen = total * self._ambient[..., None]
         for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
             for towards, part in ((rotation.T @ d, self._head), (np.asarray(d, np.float64), 1 - self._head)):
                 if float(part.max()) <= 0.004 or float(colour.max()) <= 1e-4:
                     continue
-                index, weight = light_ops.stage_weights(towards, self._seen.shape[2], 4 if softness < 0.5 else 10)
-                visible = (self._seen[..., index] @ weight.astype(np.float32))[..., None]
-                cosine = (self._normals @ towards)[..., None]
-                lit = light_ops.soft_cosine(cosine, 0.5 * float(softness) + 0.05) * colour * part
+                lamps = np.zeros(self._seen.shape[2], np.float32)
+                index, weight = light_ops.stage_weights(towards, len(lamps), 4 if softness < 0.5 else 10)
+                lamps[index] = weight
+                visible = (self._seen @ lamps)[..., None]
+                cosine = (self._normals @ towards.astype(np.float32))[..., None]
+                lit = (light_ops.soft_cosine(cosine, np.float32(0.5 * softness + 0.05)) * part).astype(np.float32) * colour
                 total, seen = total + lit, seen + lit * visible
         self._shadow = np.asarray(np.clip(seen / total, 0, 1), np.float32)
         self._shadow_for = (lighting, rotation.copy())
@@ -112,6 +116,9 @@ class Shading:
     def atlas_shadow(self, lighting: Lighting, rotation: F64, size: tuple[int, int]) -> Array:
         """(H, W, 3) the shadow over the whole atlas at `size` (W, H): the canvas, and every cell as dark as its place."""
         canvas = self.shadow(lighting, rotation)
+        cached = self._atlas.get(size)
+        if cached is not None and cached[0] is canvas:
+            return cached[1]
         k = size[0] / self.model.texture.shape[1]
         rows = max(1, round(self.model.canvas[1] * k))
         out = np.ones((size[1], size[0], 3), np.float32)
@@ -119,6 +126,7 @@ class Shading:
         for x, y, w, h, cx, cy in self.model.cells * k:
             value = out[int(np.clip(cy, 0, rows - 1)), int(np.clip(cx, 0, size[0] - 1))]
             out[max(rows, int(y - 1)) : int(np.ceil(y + h + 1)), max(0, int(x - 1)) : int(np.ceil(x + w + 1))] = value
+        self._atlas[size] = canvas, out
         return out
 
 
@@ -135,9 +143,11 @@ class LightMapRelighter:
         flat = cv2.resize(linear_table()[model.albedo], self.size, interpolation=cv2.INTER_AREA)
         # a highlight is added to the picture; as part of a map that multiplies the albedo it is divided by it here
         self._shine = np.ascontiguousarray(surface[..., 3:4] / np.maximum(flat, DARKEST_SHINE))
-        grid = (np.arange(256, dtype=np.float32) / 255) ** 2 * HEADROOM
-        self._encode = np.asarray(srgb_from_linear(kneed(grid)) * 255 + 0.5, np.uint8)
-        self._encode_plain = np.asarray(srgb_from_linear(grid) * 255 + 0.5, np.uint8)
+        # bytes of the square root of linear light: a product there is a byte multiplication, evenly fine to the eye
+        grid = (np.arange(256, dtype=np.float32) / 255) ** 2
+        self._root = np.asarray(np.sqrt(linear_table()) * 255 + 0.5, np.uint8)
+        self._encode = np.asarray(srgb_from_linear(kneed(grid * HEADROOM)) * 255 + 0.5, np.uint8)
+        self._encode_plain = np.asarray(srgb_from_linear(grid * HEADROOM) * 255 + 0.5, np.uint8)
         self._still: tuple[Lighting, Array] | None = None
 
     def light_map(self, lighting: Lighting, rotation: F64) -> Array:
@@ -160,23 +170,23 @@ class LightMapRelighter:
         """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are undefined."""
         if lighting.original and np.abs(gbuffer.rotation - np.eye(3)).max() < 1e-6:
             return gbuffer.base, gbuffer.fringe_base  # the portrait itself, to the byte
-        light = self.light_map(lighting, gbuffer.rotation)
+        light = cv2.sqrt(self.light_map(lighting, gbuffer.rotation) * np.float32(1 / HEADROOM))
         k = self.size[0] / (self.model.texture.shape[1] * gbuffer.texture_scale)
-        x = cv2.addWeighted(gbuffer.map_x, k, gbuffer.map_x, 0, 0.5 * k - 0.5)
-        y = cv2.addWeighted(gbuffer.map_y, k, gbuffer.map_y, 0, 0.5 * k - 0.5)
-        core = cv2.remap(light, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        at = (gbuffer.fringe_xy + 0.5) * k - 0.5
+        h, w = gbuffer.covered.shape
+        # light varies slowly: half the screen's resolution is enough to sample it at
+        half = (w // 2, h // 2)
+        x, y = (cv2.resize(m, half, interpolation=cv2.INTER_NEAREST) * np.float32(k) + np.float32(0.5 * k - 0.5)
+                for m in (gbuffer.map_x, gbuffer.map_y))
+        core = cv2.resize(cv2.remap(light, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), (w, h))
+        at = np.asarray((gbuffer.fringe_xy + 0.5) * k - 0.5, np.float32)
         fringe = gather(light, np.ascontiguousarray(at[:, :1]), np.ascontiguousarray(at[:, 1:2]))
         return self._encoded(gbuffer.base, core, lighting), self._encoded(gbuffer.fringe_base[None], fringe[None], lighting)[0]
 
     def _encoded(self, base: NDArray[np.uint8], light: Array, lighting: Lighting) -> NDArray[np.uint8]:
         if base.size == 0:
             return base
-        linear = cv2.LUT(base, linear_table())
-        cv2.multiply(linear, light, linear, scale=1 / HEADROOM)
-        cv2.sqrt(cv2.max(linear, 0.0, linear), linear)
-        index = cv2.convertScaleAbs(linear, alpha=255)
-        return np.asarray(cv2.LUT(index, self._encode_plain if lighting.original else self._encode), np.uint8)
+        lit = cv2.multiply(cv2.LUT(base, self._root), light, dtype=cv2.CV_8U)
+        return np.asarray(cv2.LUT(lit, self._encode_plain if lighting.original else self._encode), np.uint8)
 
 
 class ExactRelighter:

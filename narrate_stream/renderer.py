@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
 from narrate_stream.ops.geometry import Camera, turned_by_weight
-from narrate_stream.types import Array, AvatarMotion, Image, Pose
+from narrate_stream.types import Array, AvatarMotion, Image
 
 F64 = NDArray[np.float64]
 BANDS = 2  # rows of the screen rasterised side by side on a CPU
@@ -57,30 +57,34 @@ class Framing:
     size: tuple[int, int]
 
 
-def deform(model: HybridModel, rig: sp.csr_matrix, motion: AvatarMotion) -> F64:
-    """(V, 3) camera-space vertices (cm): expression in the portrait's head space, then the head's pose along the neck.
+class Deformer:
+    """Moves the vertices of one model: expression in the portrait's head space, then the head's pose along the neck."""
 
-    Expression first moves vertices with the portrait's head orientation; the pose then turns each vertex about the
-    pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay.
-    """
-    offset = np.asarray(rig @ motion.offsets)
-    offset += model.jaw_weight[:, None] * motion.jaw
-    for side in (0, 1):
-        offset[model.eye == side + 1, :2] += motion.gaze[side]
-    points = model.vertices + offset @ model.rotation.T
-    return pose_vertices(points, model.head_weight, model.pivot, motion.pose)
+    def __init__(self, model: HybridModel) -> None:
+        self.model = model
+        self.rig = sp.csr_matrix((model.rig_value, model.rig_index, model.rig_indptr), (len(model.vertices), 468))
+        self._whole = np.flatnonzero(model.head_weight > 0.995)
+        self._part = np.flatnonzero((model.head_weight > 0.005) & (model.head_weight <= 0.995))
+        self._share = model.head_weight[self._part].astype(np.float32)
+        self._jaw = np.flatnonzero(model.jaw_weight > 0)
+        self._eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
 
+    def __call__(self, motion: AvatarMotion) -> Array:
+        """(V, 3) camera-space vertices, cm.
 
-def pose_vertices(points: F64, weight: Array, pivot: Array, pose: Pose) -> F64:
-    """Turns and moves (V, 3) points by the fraction `weight` (V,) of `pose`, about `pivot`."""
-    whole, none = weight > 0.995, weight < 0.005
-    out = np.array(points, np.float64)
-    rotation, shift = np.asarray(pose.rotation, np.float64), np.asarray(pose.translation, np.float64)
-    out[whole] = (points[whole] - pivot) @ rotation.T + pivot + shift
-    part = ~(whole | none)
-    if part.any():
-        out[part] = turned_by_weight(points[part] - pivot, weight[part], rotation) + pivot + weight[part, None] * shift
-    return out
+        Expression first moves vertices with the portrait's head orientation; the pose then turns each vertex about the
+        pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay.
+        """
+        model, offset = self.model, np.asarray(self.rig @ motion.offsets.astype(np.float32))
+        offset[self._jaw] += model.jaw_weight[self._jaw, None] * motion.jaw
+        for eye, gaze in zip(self._eyes, motion.gaze, strict=True):
+            offset[eye, :2] += gaze
+        out = np.asarray(model.vertices + offset @ model.rotation.T, np.float32)
+        rotation, shift = motion.pose.rotation.astype(np.float32), motion.pose.translation.astype(np.float32)
+        out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
+        moved = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
+        out[self._part] = moved + model.pivot + self._share[:, None] * shift
+        return out
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Renderer:
 
     def __init__(self, model: HybridModel, framing: Framing, device: str = "cpu") -> None:
         self.model, self.framing, self.device = model, framing, device
-        self.rig = sp.csr_matrix((model.rig_value, model.rig_index, model.rig_indptr), (len(model.vertices), 468))
+        self.deform = Deformer(model)
         self.camera: Camera = model.camera.scaled(framing.scale, framing.dx, framing.dy)
         k = min(1.0, framing.scale)
         self.texture_scale = k
@@ -151,16 +155,13 @@ class Renderer:
 
     def __call__(self, motion: AvatarMotion, *, albedo: bool = True) -> GBuffer:
         """The view of this moment; `albedo` False fetches the portrait's own colours instead."""
-        points = deform(self.model, self.rig, motion)
+        points = self.deform(motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
-        screen = np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32)
-        self._rasterise(screen)
+        self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
         return self._fetch(self.albedo if albedo else self.texture, np.asarray(motion.pose.rotation, np.float64))
 
     def _rasterise(self, screen: Array) -> None:
         self._screen.assign(screen)
-        self._core.zero_()
-        self._fringe.zero_()
         waiting = [self._pool.submit(self._band, band) for band in self._bands[1:]] if self._pool else []
         self._band(self._bands[0])
         for done in waiting:
@@ -191,7 +192,7 @@ class Renderer:
         cover = gather(self.alpha, fx, fy).ravel() * (at[:, 2] / 255)
         return GBuffer(
             covered=x >= 0,
-            base=cv2.remap(base, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            base=cv2.remap(base, *cv2.convertMaps(x, y, cv2.CV_16SC2), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
             texture_scale=self.texture_scale,
             map_x=x,
             map_y=y,

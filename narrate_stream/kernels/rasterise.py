@@ -141,6 +141,8 @@ def resolve_pass(
     p = wp.tid() + first * width
     key = core[p]
     front = fringe[p]
+    core[p] = wp.int64(0)  # ready for the next frame: cheaper here than clearing the buffers by themselves
+    fringe[p] = wp.int64(0)
     low = wp.int64(4294967295)
     y = p // width
     fx = float(p - y * width)

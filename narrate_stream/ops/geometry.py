@@ -53,17 +53,22 @@ def partial_rotations(rotation: Floats, weight: Floats) -> NDArray[np.float64]:
     return np.asarray(Rotation.from_rotvec(vector[None] * np.asarray(weight)[:, None]).as_matrix(), np.float64)
 
 
-def turned_by_weight(points: Floats, weight: Floats, rotation: Floats) -> NDArray[np.float64]:
+def cross_matrix(v: Floats) -> Floats:
+    """(3, 3) matrix M with M @ x = v cross x."""
+    return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]], v.dtype)
+
+
+def turned_by_weight(points: Floats, weight: Floats, rotation: Floats) -> Floats:
     """(N, 3) points turned about the origin by the fraction `weight` (N,) of a rotation's angle (Rodrigues' formula)."""
     from scipy.spatial.transform import Rotation
 
     vector = Rotation.from_matrix(rotation).as_rotvec()
     angle = float(np.linalg.norm(vector))
     if angle < 1e-9:
-        return np.array(points, np.float64)
-    axis = vector / angle
+        return np.array(points)
+    axis = np.asarray(vector / angle, points.dtype)
     cos, sin = np.cos(angle * weight)[:, None], np.sin(angle * weight)[:, None]
-    return np.asarray(points * cos + np.cross(axis, points) * sin + np.outer(points @ axis, axis) * (1 - cos))
+    return np.asarray(points * cos + points @ cross_matrix(axis).T * sin + np.outer(points @ axis, axis) * (1 - cos))
 
 
 @dataclass(frozen=True)
