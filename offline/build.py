@@ -218,7 +218,7 @@ def assemble_mesh(
     places, height = layers.pack(cells, w, h)
     by_name = dict(zip((c.name for c in cells), places, strict=True))
     parts = rig.MeshParts()
-    rig.add_face(parts, fit, marks, surface, portrait.camera)
+    rig.add_face(parts, fit, marks, surface, portrait.camera, alpha)
     rig.add_rest(parts, fit, marks, surface, portrait.camera, alpha)
     for cell, place in zip(cells, places, strict=True):
         if "eyeball" in cell.name or "iris" in cell.name:

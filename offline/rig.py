@@ -91,7 +91,7 @@ def head_weight(fit: FaceFit, points: F64) -> F64:
     return down * aside
 
 
-def add_face(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera) -> None:
+def add_face(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array) -> None:
     """The physical face: landmark tessellation, depth integrated from the normals."""
     topology = face_topology()
     pixels = np.asarray(topology.smooth @ landmarks[:LANDMARKS, :2])
@@ -107,7 +107,9 @@ def add_face(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
     jaw = topology.rim & (height < canonical().landmarks[58, 1] + 0.4)
     edge = np.where(topology.rim, np.where(jaw, 0.15, 0.0), edge)  # the jaw ends sharply, the temples fade into the rest
     source = np.column_stack([pixels, edge])
-    hidden = unseen_triangles(vertices, topology.triangles, float(angles_from_rotation(fit.rotation)[0]))
+    shrunk = cv2.erode(alpha, np.ones((5, 5), np.uint8))
+    inside = sample(shrunk, pixels[:, 0], pixels[:, 1])[topology.triangles].min(1) > 0.9
+    hidden = unseen_triangles(vertices, topology.triangles, float(angles_from_rotation(fit.rotation)[0]), inside)
     parts.add(vertices, source, topology.triangles[~hidden], rig=topology.smooth)
     if hidden.any():
         partner = canonical().mirror[:LANDMARKS]
@@ -115,9 +117,9 @@ def add_face(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
         parts.add(vertices, source, topology.triangles[hidden], rig=topology.smooth)
 
 
-def unseen_triangles(vertices: F64, triangles: NDArray[Any], yaw: float) -> NDArray[np.bool_]:
+def unseen_triangles(vertices: F64, triangles: NDArray[Any], yaw: float, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(T,) true for triangles of the face that the portrait's camera saw from behind or at a grazing angle: at
-    three-quarter views the far cheek. They show their partner on the other half instead of stretched pixels."""
+    three-quarter views the far cheek; and of those that reach out of the matte (`inside` false). They show their partner on the other half instead of stretched pixels."""
     if abs(yaw) < 10:
         return np.zeros(len(triangles), np.bool_)
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
@@ -128,7 +130,8 @@ def unseen_triangles(vertices: F64, triangles: NDArray[Any], yaw: float) -> NDAr
     mirrored = canonical().landmarks[:LANDMARKS]
     side = np.sign((face_topology().smooth @ mirrored)[triangles, 0].mean(1))
     better = facing[nearest_partner(triangles)]
-    return np.asarray((facing < 0.28) & (better > facing + 0.25) & (side == np.sign(yaw)))
+    limit = np.where(inside, 0.34, 0.7)
+    return np.asarray((facing < limit) & (better > facing + 0.2) & (side == np.sign(yaw)))
 
 
 def nearest_partner(triangles: NDArray[Any]) -> NDArray[np.int64]:
@@ -172,19 +175,21 @@ def mirrored_under_jaw(x: F64, y: F64, landmarks: F64) -> tuple[F64, F64]:
     return 2 * near[:, 0] - x, 2 * near[:, 1] - y
 
 
-def onto_person(x: F64, y: F64, neck: NDArray[np.bool_]) -> tuple[F64, F64]:
-    """Points moved to the nearest true pixel of `neck` (H, W): beside the neck there is only background to mirror."""
+def neck_source(x: F64, y: F64, landmarks: F64, neck: NDArray[np.bool_], under: NDArray[np.bool_], shape: tuple[int, int]) -> tuple[F64, F64]:
+    """Source coordinates of the sheet behind the jaw: the neck mirrored across the jaw line where there is one below,
+    fading into the cheek's own skin toward the ears, where below the jaw is only background.
+
+    x, y (n,) sheet vertices in canvas pixels, n = rows * columns of `shape`; neck (H, W) true where the neck is seen.
+    """
     h, w = neck.shape
-    if not neck.any():
-        return x, y
-    label = cv2.distanceTransformWithLabels((~neck).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
-    rows, columns = np.nonzero(neck)
-    table = np.zeros((label.max() + 1, 2))
-    table[label[rows, columns]] = np.column_stack([columns, rows])
-    ix, iy = np.clip(np.round(x).astype(int), 0, w - 1), np.clip(np.round(y).astype(int), 0, h - 1)
-    near = table[label[iy, ix]]
-    good = neck[iy, ix]
-    return np.where(good, x, near[:, 0]), np.where(good, y, near[:, 1])
+    mx, my = mirrored_under_jaw(x, y, landmarks)
+    ix, iy = np.round(mx).astype(int), np.round(my).astype(int)
+    inside = (ix >= 0) & (ix < w) & (iy >= 0) & (iy < h)
+    good = under & inside & neck[np.clip(iy, 0, h - 1), np.clip(ix, 0, w - 1)]
+    relevant = cv2.GaussianBlur(under.reshape(shape).astype(np.float32), (0, 0), 1.6).ravel()
+    share = cv2.GaussianBlur(good.reshape(shape).astype(np.float32), (0, 0), 1.6).ravel() / np.maximum(relevant, 1e-3)
+    t = np.where(under, np.clip(2.4 * share - 1.2, 0, 1) * good, 0)
+    return x + t * (mx - x), y + t * (my - y)
 
 
 def add_rest(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array) -> None:
@@ -209,9 +214,8 @@ def add_rest(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
     inward = sample(cv2.distanceTransform(face, cv2.DIST_L2, 5), mx, my) / surface.scale
     chin = float(np.linalg.norm(landmarks[152, :2] - landmarks[17, :2]))
     z = np.where(under, np.minimum(sample(surface.neck, mx, my), z - np.clip(0.5 + 4 * inward / chin, 0.5, 5)), z)
-    ux, uy = mirrored_under_jaw(sx, sy, landmarks)
-    ux, uy = onto_person(ux, uy, (alpha > 0.97) & ~cv2.resize(surface.face.astype(np.uint8), (w, h)).astype(bool))
-    sx, sy = np.where(under, ux, sx), np.where(under, uy, sy)
+    neck = (alpha > 0.97) & ~cv2.resize(surface.face.astype(np.uint8), (w, h)).astype(bool)
+    sx, sy = neck_source(sx, sy, landmarks, neck, under, (len(ys), len(xs)))
     vertices = camera.unproject(np.column_stack([gx, gy]), z)
     # under the jaw the sheet goes on behind the face, but not as far as the mouth, which opens into its own cavity
     reaches = inward < max(1.2 * step, 0.55 * chin)

@@ -1,7 +1,7 @@
 """The showcase clip: the avatar speaks while the light changes, the view swings and a sun goes round.
 
-Nothing drives it but a script: it needs no camera and nobody's rights. Composition: a panel with the photograph, what is
-shown and a ball in the same light on the left, the avatar on the right; `Scene`s fade into each other.
+Nothing drives it but a script: it needs no camera and nobody's rights. Composition: on the left a panel with the
+photograph, what is shown and a ball in the same light, on the right the avatar; `Scene`s fade into each other.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from narrate_stream.types import AvatarMotion, Frame, Image, View
 Progress = Callable[[str, float], None]
 SIZE, FPS, SEED = 576, 30, 7
 FADE, EDGE = 0.35, 0.4  # seconds from scene to scene, and from and to black
+DIM = 0.30  # what is left of the background where it is not lit with the person
 INK, FAINT, DARK, ACCENT = (236, 234, 228), (132, 136, 146), (13, 14, 18), (255, 176, 92)
 
 
@@ -154,6 +155,8 @@ class Stage:
         framing = head_framing(model, size)
         self.model, self.renderer = model, Renderer(model, framing)
         self.background = over_backdrop(model, framing)
+        far = cv2.GaussianBlur(self.background, (0, 0), 0.02 * size)
+        self.dimmed = np.asarray(cv2.convertScaleAbs(far, alpha=DIM), np.uint8)
         self.panel = Panel(model, size)
         self.relighters: dict[str, tuple[LightMapRelighter, Lighting]] = {}
 
@@ -163,7 +166,7 @@ class Stage:
         view = scene.view(t)
         gbuffer = self.renderer(seen_from(motion, view), albedo=not lighting.original)
         core, fringe = relighter(gbuffer, lighting)
-        avatar = fuse(core, fringe, gbuffer, self.background)
+        avatar = fuse(core, fringe, gbuffer, self.background if lighting.original else self.dimmed)
         return np.concatenate([self.panel.drawn(scene, lighting, view), avatar], 1)
 
     def _light(self, scene: Scene, t: float) -> tuple[LightMapRelighter, Lighting]:
@@ -172,7 +175,8 @@ class Stage:
             self.relighters[scene.light] = LightMapRelighter(self.model), fixed
         relighter, lighting = self.relighters[scene.light]
         if scene.light == "orbit":  # a trace of sky, so that the dark side is not a hole
-            lighting = replace(sun(scene.azimuth(t), 24, 1.2), sh=ambient(0.035))
+            az = scene.azimuth(t)
+            lighting = replace(sun(az, 24, 1.2), sh=ambient(0.035), name=f"sun:{az:.0f},24")
         return relighter, lighting
 
 
@@ -183,6 +187,7 @@ class Panel:
         self.model, self.height, self.width = model, size, round(size * 7 / 18) * 2
         self.unit = size / 576
         self.still: dict[str, Image] = {}
+        self.words: dict[str, Image] = {}
         side = self._px(104) | 1
         y, x = np.mgrid[1 : -1 : side * 1j, -1 : 1 : side * 1j] * (side / (side - 3))
         self.normals = np.stack([x, y, np.sqrt(np.maximum(1 - x * x - y * y, 0))], -1)
@@ -199,6 +204,9 @@ class Panel:
         out = self.still[scene.title].copy()
         self._add_ball(out, lighting)
         self._add_view(out, view)
+        column = self._px(44 + 124)
+        self._add_value(out, (column, self._px(452)), scene.light if scene.light != "orbit" else lighting.name)
+        self._add_value(out, (column, self._px(500)), f"{view.yaw:+.0f}° {view.pitch:+.0f}°")
         return out
 
     def _lettered(self, scene: Scene) -> Image:
@@ -214,8 +222,8 @@ class Panel:
         pen.rectangle((left, self._px(268), left + self._px(28), self._px(270)), fill=ACCENT)
         self._write(pen, (left, self._px(286)), scene.title, 38, INK)
         self._write(pen, (left, self._px(338)), scene.note, 17, FAINT)
-        self._write(pen, (left + self._px(124), self._px(438)), "light", 13, FAINT)
-        self._write(pen, (left + self._px(124), self._px(484)), "view", 13, FAINT)
+        self._write(pen, (left + self._px(124), self._px(432)), "light", 13, FAINT)
+        self._write(pen, (left + self._px(124), self._px(480)), "view", 13, FAINT)
         return np.array(canvas)
 
     def _write(self, pen: Any, at: tuple[int, int], text: str, height: float, colour: tuple[int, int, int]) -> None:
@@ -232,9 +240,21 @@ class Panel:
         box = out[y : y + len(ball), x : x + len(ball)]
         box[:] = (ball * self.ball_alpha + box * (1 - self.ball_alpha) + 0.5).astype(np.uint8)
 
+    def _add_value(self, out: Image, at: tuple[int, int], text: str) -> None:
+        """A word or number that changes."""
+        if text not in self.words:
+            font = ImageFont.load_default(max(6.0, 15 * self.unit))
+            box = font.getbbox(text)
+            canvas = Pillow.new("RGB", (round(box[2]) + 2, round(box[3]) + 2), DARK)
+            ImageDraw.Draw(canvas).text((0, 0), text, fill=INK, font=font)
+            self.words[text] = np.array(canvas)
+        word, (x, y) = self.words[text], at
+        place = out[y : y + word.shape[0], x : x + word.shape[1]]
+        place[:] = word[: place.shape[0], : place.shape[1]]
+
     def _add_view(self, out: Image, view: View) -> None:
         """A line with a dot: how far the viewer has gone round."""
-        left, right, y = self._px(44 + 124), self.width - self._px(56), self._px(512)
+        left, right, y = self._px(44 + 124), self.width - self._px(56), self._px(532)
         middle, reach = (left + right) / 2, (right - left) / 2
         thin = max(1, self._px(1.5))
         cv2.line(out, (left, y), (right, y), (58, 61, 70), thin, cv2.LINE_AA)
