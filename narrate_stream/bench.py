@@ -56,7 +56,13 @@ def run_bench(model: HybridModel, size: int = 512, frames: int = 300) -> dict[st
             whole = 1000 * (time.perf_counter() - start)
             encode = codec.encoded(shown.image)
             if i >= WARM_UP:
-                for stage, value in {**pipeline.stage_ms, "decode": decode, "encode": encode, "style": 0.0, "frame": whole}.items():
+                for stage, value in {
+                    **pipeline.stage_ms,
+                    "decode": decode,
+                    "encode": encode,
+                    "style": 0.0,
+                    "frame": whole,
+                }.items():
                     times[stage].append(value)
     finally:
         pipeline.close()
@@ -83,7 +89,9 @@ class Codec:
         self._av = av
         h, w = pictures[0].shape[:2]
         encoder = self._encoder((w, h))
-        self._packets = [bytes(p) for picture in [*pictures, *pictures[::-1]] for p in encoder.encode(self._frame(picture))]
+        self._packets = [
+            bytes(p) for picture in [*pictures, *pictures[::-1]] for p in encoder.encode(self._frame(picture))
+        ]
         self._decoder = av.CodecContext.create("vp8", "r")
         self._out = self._encoder(size)
 
@@ -135,5 +143,7 @@ def hardware() -> str:
 def commit() -> str:
     """The checkout's commit, or `unknown` outside one."""
     folder = Path(__file__).parent
-    done = subprocess.run(["git", "-C", str(folder), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"

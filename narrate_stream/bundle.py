@@ -7,8 +7,6 @@ pictures inside are PNG or JPEG bytes.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from narrate_stream.errors import BundleError
+from narrate_stream.errors import BundleError, NarrateError
+from narrate_stream.files import write_bytes
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array, Image
 
@@ -44,7 +43,8 @@ class HybridModel:
     cells: (N, 6) x, y, width, height of every piece below the canvas, and the canvas pixel where it is seen.
     plate (canvas size) and backdrop (whole picture): background without and with the person.
 
-    transport: (h, w, L) visibility 0..255 of each of the L stage lights over the canvas; light: (9,) spherical harmonics
+    transport: (h, w, L) visibility 0..255 of each of the L stage lights over the canvas; light: (9,) spherical
+    harmonics
     of the portrait's own light, irradiance 1 on average over the face.
     """
 
@@ -84,7 +84,9 @@ class HybridModel:
 
 def _encode(name: str, picture: Bytes) -> Bytes:
     swapped = picture[..., [2, 1, 0, 3][: picture.shape[2]]] if picture.ndim == 3 else picture
-    kind, options = (".png", [cv2.IMWRITE_PNG_COMPRESSION, 4]) if name in _PNG else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95])
+    kind, options = (
+        (".png", [cv2.IMWRITE_PNG_COMPRESSION, 4]) if name in _PNG else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95])
+    )
     done, data = cv2.imencode(kind, np.ascontiguousarray(swapped), options)
     if not done:
         raise BundleError(f"{name}: the picture could not be encoded")
@@ -116,17 +118,9 @@ def save_model(model: HybridModel, path: Path) -> None:
             manifest[field.name] = value
     data = save(tensors, {"narrate": json.dumps(manifest)})
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written ({error.strerror or error})") from error
+        write_bytes(path, data)
+    except NarrateError as error:
+        raise BundleError(str(error)) from error
 
 
 def load_model(path: Path) -> HybridModel:
@@ -144,7 +138,9 @@ def load_model(path: Path) -> HybridModel:
     if not isinstance(manifest, dict) or manifest.get("format") != "narrate":
         raise BundleError(f"{path}: not a narrate model")
     if manifest.get("version") != VERSION:
-        raise BundleError(f"{path}: model version {manifest.get('version')}, this release reads {VERSION}; build it again")
+        raise BundleError(
+            f"{path}: model version {manifest.get('version')}, this release reads {VERSION}; build it again"
+        )
     try:
         return _checked(_assembled(manifest, tensors))
     except (KeyError, TypeError, ValueError, IndexError, BundleError) as error:
@@ -194,7 +190,9 @@ def _checked(model: HybridModel) -> HybridModel:
         and model.texture.shape[0] >= model.plate.shape[0]
         and model.texture.shape[1] == model.plate.shape[1]
         and min(model.frame_size) > 0
-        and all(np.isfinite(a).all() for a in (model.vertices, model.source, model.rig_value, model.neutral, model.light))
+        and all(
+            np.isfinite(a).all() for a in (model.vertices, model.source, model.rig_value, model.neutral, model.light)
+        )
     )
     if not good:
         raise ValueError("its parts do not fit together")

@@ -36,5 +36,5 @@ class DeviceError(NarrateError):
     """A requested device is not available; there is no silent fall back to another."""
 
 
-class MissingExtra(NarrateError):
+class MissingExtra(NarrateError):  # noqa: N818 (a missing package, not a fault)
     """An optional package is missing; the message says which extra to install."""

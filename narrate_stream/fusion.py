@@ -17,7 +17,8 @@ from narrate_stream.types import Image
 
 
 def portrait_framing(model: HybridModel, size: int | None) -> Framing:
-    """The whole photograph; `size`: its longer side in pixels, None for its own. Sides are even, as video wants them."""
+    """The whole photograph; `size`: its longer side in pixels, None for its own. Sides are even, as video wants
+    them."""
     w, h = model.frame_size
     k = 1.0 if size is None else size / max(w, h)
     out = max(2, round(w * k) // 2 * 2), max(2, round(h * k) // 2 * 2)
@@ -54,10 +55,16 @@ def framed(picture: Image, framing: Framing) -> Image:
         x = (np.arange(w) - framing.dx) / k
         y = (np.arange(h) - framing.dy) / k
         gx, gy = np.meshgrid((x + 0.5) * fx - 0.5, (y + 0.5) * fy - 0.5)
-        return np.asarray(cv2.remap(half, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        return np.asarray(
+            cv2.remap(
+                half, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+        )
     gx, gy = np.meshgrid((np.arange(w) - framing.dx) / k, (np.arange(h) - framing.dy) / k)
     how = cv2.INTER_LINEAR if k <= 1.01 else cv2.INTER_CUBIC
-    return np.asarray(cv2.remap(picture, gx.astype(np.float32), gy.astype(np.float32), how, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(
+        cv2.remap(picture, gx.astype(np.float32), gy.astype(np.float32), how, borderMode=cv2.BORDER_REPLICATE)
+    )
 
 
 def background_of(model: HybridModel, framing: Framing, kind: str) -> Image:
@@ -86,10 +93,12 @@ def over_backdrop(model: HybridModel, framing: Framing) -> Image:
     if ok.all():
         return plate
     x0, y0, scale = model.crop
-    bh, bw = model.backdrop.shape[:2]
+    bw = model.backdrop.shape[1]
     k = bw / model.frame_size[0]
     gx, gy = np.meshgrid(((x + 0.5) / scale + x0) * k - 0.5, ((y + 0.5) / scale + y0) * k - 0.5)
-    whole = cv2.remap(model.backdrop, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    whole = cv2.remap(
+        model.backdrop, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.where(ok[..., None], plate, whole)
 
 

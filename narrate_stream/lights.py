@@ -21,10 +21,12 @@ from narrate_stream.types import Image
 
 ENVIRONMENT_SIZE = (128, 64)
 # eyes, brows and lips: their colour says little about the light
-NOT_SKIN = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7, 263, 466, 388, 387, 386, 385, 384,
-            398, 362, 382, 381, 380, 374, 373, 390, 249, 70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336,
-            285, 295, 282, 283, 276, 61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91,
-            146, 78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87, 14, 317, 402, 318, 324)  # fmt: skip
+NOT_SKIN = (
+    33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7, 263, 466, 388, 387, 386, 385, 384,
+    398, 362, 382, 381, 380, 374, 373, 390, 249, 70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336,
+    285, 295, 282, 283, 276, 61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91,
+    146, 78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87, 14, 317, 402, 318, 324,
+)  # fmt: skip
 IMAGES = (".hdr", ".exr", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
@@ -77,7 +79,11 @@ def read_radiance(path: Path) -> NDArray[np.float32]:
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, -1)
     rgb = image[..., 2::-1]
-    linear = rgb.astype(np.float32) if rgb.dtype == np.float32 else linear_from_srgb(rgb / np.float32(np.iinfo(rgb.dtype).max))
+    linear = (
+        rgb.astype(np.float32)
+        if rgb.dtype == np.float32
+        else linear_from_srgb(rgb / np.float32(np.iinfo(rgb.dtype).max))
+    )
     return _shrunk(linear)
 
 

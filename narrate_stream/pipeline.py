@@ -56,8 +56,8 @@ class Pipeline:
         self.framing = head_framing(model, size or 512) if framing == "head" else portrait_framing(model, size)
         self.size = self.framing.size
         self.renderer = Renderer(model, self.framing, device)
-        self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
         self.relighter: LightMapRelighter | ExactRelighter
+        self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
         self.retarget = Retargeter(model, motion)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
@@ -67,8 +67,8 @@ class Pipeline:
         self.set_light(light)
         self._changed = -1e9
         self.set_background(background)
-        self._motion, self._time, self._lost = still_motion(), None, 0.0
-        self._time: float | None
+        self._motion, self._lost = still_motion(), 0.0
+        self._time: float | None = None
         self._calibrate = False
         self._room: Lighting | None = None
         neutral = getattr(driver, "neutral", None)
@@ -153,7 +153,9 @@ class Pipeline:
 
     def set_light(self, light: str) -> None:
         """Any LIGHT; takes effect with the next frame and fades in. Raises LightError at once."""
-        target = self._room or Lighting("original", original=True) if light == "webcam" else parse_light(light, self.model)
+        target = (
+            self._room or Lighting("original", original=True) if light == "webcam" else parse_light(light, self.model)
+        )
         if light == "webcam" and self.driver is None:
             raise LightError("webcam light needs a driver that sees a room")
         self._from, self._blend = self._light, 0.0 if self._light_name else 1.0

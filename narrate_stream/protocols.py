@@ -11,23 +11,28 @@ from narrate_stream.types import Frame, Motion, View
 class Source(Protocol):
     """Where driving frames come from."""
 
-    def __iter__(self) -> Iterator[Frame]: ...
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames in order of presentation."""
 
 
 class Sink(Protocol):
     """Where avatar frames go."""
 
-    def write(self, frame: Frame) -> None: ...
+    def write(self, frame: Frame) -> None:
+        """Takes one frame."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Finishes what was written."""
 
 
 class Driver(Protocol):
     """Sees motion in a frame; `None` means that no face was found, which is an outcome and not an error."""
 
-    def __call__(self, frame: Frame) -> Motion | None: ...
+    def __call__(self, frame: Frame) -> Motion | None:
+        """The motion in one frame."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Frees what the driver holds."""
 
 
 class Avatar(Protocol):
@@ -42,12 +47,14 @@ class Avatar(Protocol):
     stage_ms: dict[str, float]
     """Milliseconds of the last frame by stage: track, motion, render, relight, fuse."""
 
-    def step(self, frame: Frame) -> Frame: ...
+    def step(self, frame: Frame) -> Frame:
+        """One driving frame in, the avatar's frame of the same moment out."""
 
     def set_light(self, light: str) -> None:
         """Any LIGHT of the grammar. Raises LightError at once for one that cannot be used."""
 
-    def set_view(self, view: View) -> None: ...
+    def set_view(self, view: View) -> None:
+        """The viewer's own turn of the head."""
 
     def set_background(self, background: str) -> None:
         """`original`, `blur`, `#rrggbb`. Raises NarrateError for anything else."""
@@ -58,4 +65,5 @@ class Avatar(Protocol):
     def state(self) -> dict[str, Any]:
         """Light, view, background, whether a face is tracked: JSON-ready."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Frees the driver."""

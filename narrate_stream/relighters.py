@@ -11,6 +11,7 @@ plain reference: normals fetched per pixel and shaded there by a kernel; it also
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ class Tables:
     body_shine: Array
 
 
-def kneed(linear: NDArray[np.floating]) -> NDArray[np.floating]:
+def kneed(linear: NDArray[Any]) -> NDArray[Any]:
     """Highlights above KNEE roll off toward 1 instead of clipping."""
     over = np.maximum(linear - KNEE, 0)
     span = 1 - KNEE
@@ -85,7 +86,9 @@ class Shading:
             still = light_ops.shade_normals(lighting, self._table_normals).astype(np.float32)
             self._body = lighting, still, light_ops.highlight_normals(lighting, self._table_normals).astype(np.float32)
         head = light_ops.shade_normals(lighting, turned).astype(np.float32)
-        return Tables(head, self._body[1], light_ops.highlight_normals(lighting, turned).astype(np.float32), self._body[2])
+        return Tables(
+            head, self._body[1], light_ops.highlight_normals(lighting, turned).astype(np.float32), self._body[2]
+        )
 
     def _original(self, normals: F64) -> F64:
         shading = (light_ops.sh_basis(normals) * light_ops.COSINE) @ self.model.light
@@ -107,14 +110,15 @@ class Shading:
                 lamps[index] = weight
                 visible = (self._seen @ lamps)[..., None]
                 cosine = (self._normals @ towards.astype(np.float32))[..., None]
-                lit = (light_ops.soft_cosine(cosine, np.float32(0.5 * softness + 0.05)) * part).astype(np.float32) * colour
+                lit = (light_ops.soft_cosine(cosine, 0.5 * softness + 0.05) * part).astype(np.float32) * colour
                 total, seen = total + lit, seen + lit * visible
         self._shadow = np.asarray(np.clip(seen / total, 0, 1), np.float32)
         self._shadow_for = (lighting, rotation.copy())
         return self._shadow
 
     def atlas_shadow(self, lighting: Lighting, rotation: F64, size: tuple[int, int]) -> Array:
-        """(H, W, 3) the shadow over the whole atlas at `size` (W, H): the canvas, and every cell as dark as its place."""
+        """(H, W, 3) the shadow over the whole atlas at `size` (W, H): the canvas, and every cell as dark as its
+        place."""
         canvas = self.shadow(lighting, rotation)
         cached = self._atlas.get(size)
         if cached is not None and cached[0] is canvas:
@@ -175,12 +179,16 @@ class LightMapRelighter:
         h, w = gbuffer.covered.shape
         # light varies slowly: half the screen's resolution is enough to sample it at
         half = (w // 2, h // 2)
-        x, y = (cv2.resize(m, half, interpolation=cv2.INTER_NEAREST) * np.float32(k) + np.float32(0.5 * k - 0.5)
-                for m in (gbuffer.map_x, gbuffer.map_y))
+        x, y = (
+            cv2.resize(m, half, interpolation=cv2.INTER_NEAREST) * np.float32(k) + np.float32(0.5 * k - 0.5)
+            for m in (gbuffer.map_x, gbuffer.map_y)
+        )
         core = cv2.resize(cv2.remap(light, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), (w, h))
         at = np.asarray((gbuffer.fringe_xy + 0.5) * k - 0.5, np.float32)
         fringe = gather(light, np.ascontiguousarray(at[:, :1]), np.ascontiguousarray(at[:, 1:2]))
-        return self._encoded(gbuffer.base, core, lighting), self._encoded(gbuffer.fringe_base[None], fringe[None], lighting)[0]
+        return self._encoded(gbuffer.base, core, lighting), self._encoded(
+            gbuffer.fringe_base[None], fringe[None], lighting
+        )[0]
 
     def _encoded(self, base: NDArray[np.uint8], light: Array, lighting: Lighting) -> NDArray[np.uint8]:
         if base.size == 0:
@@ -208,8 +216,16 @@ class ExactRelighter:
         fringe = self._shade(gbuffer, gbuffer.fringe_base[:, None], everywhere, fx, fy, tables, lighting)
         return core.reshape(h, w, 3), fringe.reshape(-1, 3)
 
-    def _shade(self, gbuffer: GBuffer, base: NDArray[np.uint8], covered: NDArray[np.bool_], x: Array, y: Array, tables: Tables,
-               lighting: Lighting) -> NDArray[np.uint8]:
+    def _shade(
+        self,
+        gbuffer: GBuffer,
+        base: NDArray[np.uint8],
+        covered: NDArray[np.bool_],
+        x: Array,
+        y: Array,
+        tables: Tables,
+        lighting: Lighting,
+    ) -> NDArray[np.uint8]:
         out = np.zeros((covered.size, 3), np.uint8)
         if covered.size == 0:
             return out
@@ -221,14 +237,23 @@ class ExactRelighter:
         if shadows:
             size = self.model.texture.shape[1] // 2, self.model.texture.shape[0] // 2
             dark = self.shading.atlas_shadow(lighting, gbuffer.rotation, size)
-            shadow = sampled(np.asarray(dark * 255 + 0.5, np.uint8), x, y, k * size[0] / self.model.texture.shape[1]).reshape(-1, 3)
+            shadow = sampled(
+                np.asarray(dark * 255 + 0.5, np.uint8), x, y, k * size[0] / self.model.texture.shape[1]
+            ).reshape(-1, 3)
         d = self.device
         target = wp.array(out, dtype=wp.uint8, device=d, copy=False)
-        vec = [wp.array(np.ascontiguousarray(t), dtype=wp.vec3, device=d, copy=False) for t in (tables.head, tables.body, tables.head_shine, tables.body_shine)]
-        u8 = [wp.array(np.ascontiguousarray(a), dtype=wp.uint8, device=d, copy=False)
-              for a in (covered.reshape(-1).view(np.uint8), base.reshape(-1, 3), surface.reshape(-1, 4), shadow)]
+        vec = [
+            wp.array(np.ascontiguousarray(t), dtype=wp.vec3, device=d, copy=False)
+            for t in (tables.head, tables.body, tables.head_shine, tables.body_shine)
+        ]
+        u8 = [
+            wp.array(np.ascontiguousarray(a), dtype=wp.uint8, device=d, copy=False)
+            for a in (covered.reshape(-1).view(np.uint8), base.reshape(-1, 3), surface.reshape(-1, 4), shadow)
+        ]
         curves = [wp.array(linear_table(), dtype=float, device=d), wp.array(srgb_table(), dtype=wp.uint8, device=d)]
-        launch(shade.shade_pass, covered.size, [*u8, *curves, *vec, shadows, shadows, KNEE if shadows else 1e9, target], d)
+        launch(
+            shade.shade_pass, covered.size, [*u8, *curves, *vec, shadows, shadows, KNEE if shadows else 1e9, target], d
+        )
         return np.asarray(target.numpy(), np.uint8)
 
 
@@ -237,7 +262,11 @@ def sampled(picture: NDArray[np.uint8], x: Array, y: Array, k: float) -> NDArray
     px, py = ((a + 0.5) * np.float32(k) - 0.5 for a in (x, y))
     if x.shape[1] == 1:
         return gather(picture, np.ascontiguousarray(px, np.float32), np.ascontiguousarray(py, np.float32))[:, None]
-    return np.asarray(cv2.remap(picture, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(
+        cv2.remap(
+            picture, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+    )
 
 
 def blended(a: Lighting, b: Lighting, t: float) -> Lighting:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -29,7 +30,8 @@ BANDS = 2  # rows of the screen rasterised side by side on a CPU
 class GBuffer:
     """One rendered view before light. `core` pixels are opaque, `fringe` pixels lie over core or background.
 
-    covered (H, W) bool; base (H, W, 3) u8 sRGB of the texture asked for; map_x, map_y (H, W) coordinates (-1: nothing) in the
+    covered (H, W) bool; base (H, W, 3) u8 sRGB of the texture asked for; map_x, map_y (H, W) coordinates (-1:
+    nothing) in the
     atlas shrunk by texture_scale: the backward field source_from_screen, through which a relighter fetches normals;
     fringe_at (N, 2) row and column; fringe_base (N, 3), fringe_alpha (N,) 0..1 and fringe_xy (N, 2) atlas coordinates;
     rotation (3, 3): how far the head is turned from the portrait.
@@ -119,7 +121,9 @@ class Renderer:
 
     def _allocate(self) -> None:
         model, (w, h) = self.model, self.framing.size
-        ratio = np.array([self.texture.shape[1] / model.texture.shape[1], self.texture.shape[0] / model.texture.shape[0]])
+        ratio = np.array(
+            [self.texture.shape[1] / model.texture.shape[1], self.texture.shape[0] / model.texture.shape[0]]
+        )
         source = model.source.astype(np.float32).copy()
         source[:, :2] = (source[:, :2] + 0.5) * ratio - 0.5
         d = self.device
@@ -139,8 +143,13 @@ class Renderer:
         self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
         edges = np.linspace(0, h, BANDS + 1).astype(int) if d == "cpu" else np.array([0, h])
         self._bands = [
-            Band(int(a), int(b), wp.zeros((len(model.triangles), rasterise.PLANE), dtype=float, device=d), wp.zeros(1, dtype=int, device=d))
-            for a, b in zip(edges, edges[1:], strict=False)
+            Band(
+                int(a),
+                int(b),
+                wp.zeros((len(model.triangles), rasterise.PLANE), dtype=float, device=d),
+                wp.zeros(1, dtype=int, device=d),
+            )
+            for a, b in pairwise(edges)
         ]
         self._pool = ThreadPoolExecutor(len(self._bands) - 1) if len(self._bands) > 1 else None
 
@@ -171,11 +180,24 @@ class Renderer:
         """Rasterises some rows; Warp's CPU kernels are serial and let other threads run."""
         w, _ = self.framing.size
         band.count.zero_()
-        given: list[Any] = [self._screen, self._source, self._triangles, self._opaque, self._alpha, w, band.first, band.last]
-        rasterise.launch(rasterise.depth_pass, len(self.model.triangles), [*given, band.setup, self._core, self._fringe], self.device)
+        given: list[Any] = [
+            self._screen,
+            self._source,
+            self._triangles,
+            self._opaque,
+            self._alpha,
+            w,
+            band.first,
+            band.last,
+        ]
+        rasterise.launch(
+            rasterise.depth_pass, len(self.model.triangles), [*given, band.setup, self._core, self._fringe], self.device
+        )
         found = [self._x, self._y, band.count, self._pixel, self._at]
         rows = w * (band.last - band.first)
-        rasterise.launch(rasterise.resolve_pass, rows, [self._core, self._fringe, band.setup, w, band.first, *found], self.device)
+        rasterise.launch(
+            rasterise.resolve_pass, rows, [self._core, self._fringe, band.setup, w, band.first, *found], self.device
+        )
 
     def _fringe_list(self) -> tuple[NDArray[np.int32], Array]:
         """Pixel indices (N,) and source coordinates with feather (N, 3) of the fringe, all bands."""
@@ -192,7 +214,9 @@ class Renderer:
         cover = gather(self.alpha, fx, fy).ravel() * (at[:, 2] / 255)
         return GBuffer(
             covered=x >= 0,
-            base=cv2.remap(base, *cv2.convertMaps(x, y, cv2.CV_16SC2), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            base=cv2.remap(
+                base, *cv2.convertMaps(x, y, cv2.CV_16SC2), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            ),
             texture_scale=self.texture_scale,
             map_x=x,
             map_y=y,
@@ -209,6 +233,8 @@ def gather(picture: NDArray[Any], x: Array, y: Array) -> NDArray[Any]:
     if len(x) == 0:
         return np.zeros((0, *picture.shape[2:]), picture.dtype)
     limit = 30000  # cv2.remap counts rows in 16 bits
-    parts = [cv2.remap(picture, x[i : i + limit], y[i : i + limit], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-             for i in range(0, len(x), limit)]
+    parts = [
+        cv2.remap(picture, x[i : i + limit], y[i : i + limit], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for i in range(0, len(x), limit)
+    ]
     return np.asarray(np.concatenate(parts)[:, 0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,11 @@ LID_FOLDS = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414)
 CORNERS = ((33, 133), (263, 362))
 IRISES = (slice(468, 473), slice(473, 478))
 UPPER_LIP, LOWER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)
-MOUTH = tuple(sorted({61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146, 78, 308,
-                      *UPPER_LIP, *LOWER_LIP, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16,
-                      85, 180, 90, 77, 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179,
-                      89, 96}))  # fmt: skip
+MOUTH = tuple(sorted({
+    61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146, 78, 308, *UPPER_LIP,
+    *LOWER_LIP, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16, 85, 180, 90, 77, 62, 183,
+    42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
+}))  # fmt: skip
 CHIN = (152, 175, 148, 377, 199)
 YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = 48.0, 32.0, 38.0  # degrees, approached softly: beyond, the model is not believable
 SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
@@ -39,20 +40,25 @@ class Reference:
     openings: F64
 
 
-def lid_openings(face: NDArray[np.floating]) -> F64:
+def lid_openings(face: NDArray[np.floating[Any]]) -> F64:
     """(2,) mean opening of right and left eye, cm, of a face in head space."""
-    return np.array([np.linalg.norm(face[list(u)] - face[list(low)], axis=1).mean() for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True)])
+    return np.array(
+        [
+            np.linalg.norm(face[list(u)] - face[list(low)], axis=1).mean()
+            for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True)
+        ]
+    )
 
 
-def eye_widths(face: NDArray[np.floating]) -> F64:
+def eye_widths(face: NDArray[np.floating[Any]]) -> F64:
     """(2,) corner to corner, cm."""
     return np.array([np.linalg.norm(face[a] - face[b]) for a, b in CORNERS])
 
 
-def gaze_of(face: NDArray[np.floating]) -> F64:
+def gaze_of(face: NDArray[np.floating[Any]]) -> F64:
     """(2, 2) iris centre from the middle of the eye's corners, head x and y, in eye widths."""
     out = [(face[i, :2].mean(0) - (face[a, :2] + face[b, :2]) / 2) for i, (a, b) in zip(IRISES, CORNERS, strict=True)]
-    return np.array(out) / eye_widths(face)[:, None]
+    return np.asarray(np.array(out) / eye_widths(face)[:, None], np.float64)
 
 
 def neutral_score(motion: Motion) -> float:
@@ -61,7 +67,9 @@ def neutral_score(motion: Motion) -> float:
     yaw, pitch, roll = angles_from_rotation(motion.rotation)
     mouth = np.linalg.norm(face[13] - face[14]) / np.linalg.norm(face[78] - face[308])
     shut = max(0.0, 0.30 - float((lid_openings(face) / eye_widths(face)).mean()))
-    return float((abs(yaw) + abs(pitch) + 0.5 * abs(roll)) / 10 + 8 * mouth + 5 * np.abs(gaze_of(face)[:, 0]).mean() + 12 * shut)
+    return float(
+        (abs(yaw) + abs(pitch) + 0.5 * abs(roll)) / 10 + 8 * mouth + 5 * np.abs(gaze_of(face)[:, 0]).mean() + 12 * shut
+    )
 
 
 def soft_limited(x: float, limit: float) -> float:
@@ -104,8 +112,8 @@ class Retargeter:
             return
         if self.mode == "relative":
             # the eyes of a person who squints are open at their own middle: compare with the clip, not with a constant
-            usual = np.median([lid_openings(m.landmarks).mean() for m in seen])
-            score = [neutral_score(m) + 6 * max(0.0, usual - lid_openings(m.landmarks).mean()) for m in seen]
+            usual = float(np.median([lid_openings(m.landmarks).mean() for m in seen]))
+            score = [neutral_score(m) + 6 * max(0.0, usual - float(lid_openings(m.landmarks).mean())) for m in seen]
         else:
             score = [self._distance_in_frame(m) for m in seen]
         self.calibrate(seen[int(np.argmin(score))])
@@ -133,7 +141,9 @@ class Retargeter:
         offsets = self._expression(motion, self.reference)
         offsets = self._face_filter(offsets, seconds)
         gaze = self._look(motion, self.reference, seconds)
-        return AvatarMotion(pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[list(CHIN)].mean(0).astype(np.float32))
+        return AvatarMotion(
+            pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[list(CHIN)].mean(0).astype(np.float32)
+        )
 
     def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
         now, then = motion.rotation.astype(np.float64), reference.motion.rotation.astype(np.float64)
@@ -144,24 +154,37 @@ class Retargeter:
             shift *= float(self.model.translation[2] / reference.motion.translation[2])
             lead = then @ self.model.rotation.T.astype(np.float64)
             away = reference.motion.translation.astype(np.float64) - self.model.translation
-            if np.degrees(Rotation.from_matrix(lead).magnitude()) > 6 or np.abs(away / motion.translation[2]).max() > 0.08:
+            if (
+                np.degrees(Rotation.from_matrix(lead).magnitude()) > 6
+                or np.abs(away / motion.translation[2]).max() > 0.08
+            ):
                 turn, shift = turn @ lead, shift + away
         vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
         shift = self._shift_filter(shift, seconds)
         if self.mode == "relative":
             turn = limited(turn)
-            shift = np.array([soft_limited(float(s), float(limit)) for s, limit in zip(shift, SHIFT_LIMIT, strict=True)])
+            shift = np.array(
+                [soft_limited(float(s), float(limit)) for s, limit in zip(shift, SHIFT_LIMIT, strict=True)]
+            )
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
 
     def _expression(self, motion: Motion, reference: Reference) -> F64:
         """(468, 3) cm in the portrait's head space."""
-        face, base, own = motion.landmarks.astype(np.float64), reference.motion.landmarks.astype(np.float64), self.model.neutral
+        face, base, own = (
+            motion.landmarks.astype(np.float64),
+            reference.motion.landmarks.astype(np.float64),
+            self.model.neutral,
+        )
         offsets = (face - base)[:468]
-        width = float(np.linalg.norm(own[234] - own[454]) / max(np.linalg.norm(base[234] - base[454]), 1e-6))
+        width = float(np.linalg.norm(own[234] - own[454]) / max(float(np.linalg.norm(base[234] - base[454])), 1e-6))
         offsets *= np.clip(width, 0.8, 1.25)
-        mouth = float(np.linalg.norm(own[61] - own[291]) / max(np.linalg.norm(base[61] - base[291]), 1e-6) / max(width, 1e-6))
+        mouth = float(
+            np.linalg.norm(own[61] - own[291])
+            / max(float(np.linalg.norm(base[61] - base[291])), 1e-6)
+            / max(width, 1e-6)
+        )
         offsets[list(MOUTH)] *= np.clip(mouth, 0.85, 1.2)
         for side in (0, 1):
             scale = np.clip(self._own_openings[side] / max(reference.openings[side], 0.08) / width, 0.5, 1.8)
@@ -203,4 +226,6 @@ def limited(turn: F64) -> F64:
     yaw, pitch, roll = angles_from_rotation(turn)
     if abs(yaw) < 0.6 * YAW_LIMIT and abs(pitch) < 0.6 * PITCH_LIMIT and abs(roll) < 0.6 * ROLL_LIMIT:
         return turn
-    return rotation_from_angles(soft_limited(yaw, YAW_LIMIT), soft_limited(pitch, PITCH_LIMIT), soft_limited(roll, ROLL_LIMIT))
+    return rotation_from_angles(
+        soft_limited(yaw, YAW_LIMIT), soft_limited(pitch, PITCH_LIMIT), soft_limited(roll, ROLL_LIMIT)
+    )

@@ -64,7 +64,8 @@ class Motion:
 
 @dataclass(frozen=True)
 class Pose:
-    """Rigid motion of the avatar's head away from the portrait: x' = rotation (x - pivot) + pivot + translation (cm)."""
+    """Rigid motion of the avatar's head away from the portrait: x' = rotation (x - pivot) + pivot + translation
+    (cm)."""
 
     rotation: Array = field(default_factory=lambda: np.eye(3, dtype=np.float32))
     translation: Array = field(default_factory=lambda: np.zeros(3, np.float32))

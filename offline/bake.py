@@ -26,14 +26,21 @@ def visibility(z: F64, unit: float, toward: F64, depth_of_person: F64 | None = N
     worst = np.full((h, w), -1e9, np.float32)
     far = 0.5 * max(h, w)
     for t in np.geomspace(1.2, far, STEPS).astype(np.float32):
-        hit = cv2.remap(zf, x + t * np.float32(toward[0]), y - t * np.float32(toward[1]), cv2.INTER_LINEAR,
-                        borderMode=cv2.BORDER_CONSTANT, borderValue=-1e6)
+        hit = cv2.remap(
+            zf,
+            x + t * np.float32(toward[0]),
+            y - t * np.float32(toward[1]),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=-1e6,
+        )
         np.maximum(worst, (hit - zf - t * unit * np.float32(toward[2])) / (t * unit), out=worst)
     return np.asarray(np.clip(1 - worst / SOFT, 0, 1), np.float32)
 
 
 def bake_transport(surface: Surface, person: F64) -> tuple[NDArray[np.uint8], F64]:
-    """Visibility (h, w, L) bytes of every stage light, and ambient occlusion (h, w) 0..1. person (h, w): coverage at the
+    """Visibility (h, w, L) bytes of every stage light, and ambient occlusion (h, w) 0..1. person (h, w): coverage at
+    the
     surface's resolution; the background casts no shadow."""
     h, w = surface.z.shape
     scale = TRANSPORT_SIZE / max(h, w)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from narrate_stream import __version__
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import PortraitError
-from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_table, luminance, srgb_from_linear
 from narrate_stream.ops.facefit import FaceFit, fit_face
 from narrate_stream.ops.geometry import angles_from_rotation
@@ -65,10 +64,11 @@ class Steps:
     """Times the steps and tells `progress`."""
 
     def __init__(self, progress: Progress | None) -> None:
-        self.progress, self.seconds, self.start = progress, {}, time.perf_counter()
-        self.seconds: dict[str, float]
+        self.progress, self.start = progress, time.perf_counter()
+        self.seconds: dict[str, float] = {}
 
     def done(self, name: str) -> None:
+        """The step that ends now."""
         now = time.perf_counter()
         self.seconds[name], self.start = now - self.start, now
         if self.progress:
@@ -104,7 +104,9 @@ def build(picture: Picture, size: int, progress: Progress | None = None) -> Buil
     steps.done("matte and background")
     fit = fit_face(portrait.landmarks, portrait.camera)
     if fit.error > WORST_FIT:
-        raise PortraitError(f"{picture.path or 'the portrait'}: what looks like a face does not have a human face's shape")
+        raise PortraitError(
+            f"{picture.path or 'the portrait'}: what looks like a face does not have a human face's shape"
+        )
     surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera)
     steps.done("geometry")
     small_alpha = cv2.resize(alpha, surface.z.shape[::-1], interpolation=cv2.INTER_AREA)
@@ -112,11 +114,15 @@ def build(picture: Picture, size: int, progress: Progress | None = None) -> Buil
     steps.done("light transport")
     maps = canvas_maps(portrait, fit, surface, colours, occlusion)
     steps.done("light and albedo")
-    parts, cells, places, height = assemble_mesh(portrait, fit, surface, alpha)
-    atlas = assemble_atlas(portrait, colours, alpha, maps, cells, places, height)
+    parts, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
+    atlas = assemble_atlas(portrait, fit, colours, alpha, maps, cells, places, height)
     steps.done("layers and rig")
     h, w = picture.image.shape[:2]
-    backdrop = cv2.resize(picture.image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA) if (k := BACKDROP / max(h, w)) < 1 else picture.image
+    backdrop = (
+        cv2.resize(picture.image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+        if (k := BACKDROP / max(h, w)) < 1
+        else picture.image
+    )
     pivot = fit.camera(np.array([[0.0, -1.0, 0.0]]))[0]
     model = HybridModel(
         name=picture.path.stem if picture.path else "astronaut",
@@ -183,7 +189,14 @@ def gloss_map(marks: F64, face: Array, shape: tuple[int, int]) -> F64:
     size = float(np.ptp(marks[:, 0]))
     gloss = 0.08 + 0.27 * cv2.GaussianBlur(face, (0, 0), 0.02 * size)
     y, x = np.mgrid[:h, :w]
-    for index, strength, radius in ((151, 0.25, 0.2), (4, 0.35, 0.07), (195, 0.25, 0.06), (50, 0.12, 0.12), (280, 0.12, 0.12), (199, 0.1, 0.09)):
+    for index, strength, radius in (
+        (151, 0.25, 0.2),
+        (4, 0.35, 0.07),
+        (195, 0.25, 0.06),
+        (50, 0.12, 0.12),
+        (280, 0.12, 0.12),
+        (199, 0.1, 0.09),
+    ):
         d2 = ((x - marks[index, 0]) ** 2 + (y - marks[index, 1]) ** 2) / (radius * size) ** 2
         gloss = gloss + strength * np.exp(-d2) * face
     lips = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
@@ -195,7 +208,7 @@ OPEN_MOUTH = 0.07
 
 
 def assemble_mesh(
-    portrait: Portrait, fit: FaceFit, surface: Surface, alpha: Array
+    portrait: Portrait, fit: FaceFit, surface: Surface, alpha: Array, colours: Image
 ) -> tuple[dict[str, NDArray[Any]], list[layers.Cell], list[tuple[int, int]], int]:
     """The mesh of all layers, the atlas cells it points into, their places and the atlas height."""
     image, marks = portrait.image, portrait.landmarks
@@ -212,17 +225,27 @@ def assemble_mesh(
         tone = np.array([236, 228, 210], np.float32) * np.clip(0.42 + 0.5 * level / 200, 0.4, 0.93)
         if np.ptp(skin.reshape(-1, 3).mean(0)) < 3:  # a grey photograph has grey teeth
             tone[:] = tone.mean()
-        made = [layers.cavity_cell(unit, 7.0, level), layers.tongue_cell(unit, level),
-                layers.teeth_cell(False, unit, tone), layers.teeth_cell(True, unit, tone)]
+        made = [
+            layers.cavity_cell(unit, 7.0, level),
+            layers.tongue_cell(unit, level),
+            layers.teeth_cell(False, unit, tone),
+            layers.teeth_cell(True, unit, tone),
+        ]
         cells += [grey_cell(c) if np.ptp(skin.reshape(-1, 3).mean(0)) < 3 else c for c in made]
+    turned = abs(float(angles_from_rotation(fit.rotation)[0])) > rig.TURNED
+    if turned:
+        cells.append(layers.mirror_cell(colours, marks, alpha))
     places, height = layers.pack(cells, w, h)
     by_name = dict(zip((c.name for c in cells), places, strict=True))
     parts = rig.MeshParts()
-    rig.add_face(parts, fit, marks, surface, portrait.camera, alpha)
+    mirror = np.subtract(by_name["mirror"], cells[-1].origin) if turned else None
+    rig.add_face(parts, fit, marks, surface, portrait.camera, alpha, mirror)
     rig.add_rest(parts, fit, marks, surface, portrait.camera, alpha)
     for cell, place in zip(cells, places, strict=True):
         if "eyeball" in cell.name or "iris" in cell.name:
-            rig.add_eye(parts, fit, marks, portrait.camera, cell, place, iris="iris" in cell.name, right="right" in cell.name)
+            rig.add_eye(
+                parts, fit, marks, portrait.camera, cell, place, iris="iris" in cell.name, right="right" in cell.name
+            )
     rig.add_mouth(parts, fit, portrait.camera, {c.name: c for c in cells}, by_name)
     return parts.finish(), cells, places, height
 
@@ -239,7 +262,14 @@ def polygon(marks: F64, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def assemble_atlas(
-    portrait: Portrait, colours: Image, alpha: Array, maps: Maps, cells: list[layers.Cell], places: list[tuple[int, int]], height: int
+    portrait: Portrait,
+    fit: FaceFit,
+    colours: Image,
+    alpha: Array,
+    maps: Maps,
+    cells: list[layers.Cell],
+    places: list[tuple[int, int]],
+    height: int,
 ) -> dict[str, NDArray[Any]]:
     """Texture, albedo, alpha and surface of canvas and cells."""
     h, w = portrait.image.shape[:2]
@@ -255,6 +285,14 @@ def assemble_atlas(
     for cell, (x, y) in zip(cells, places, strict=True):
         ch, cw = cell.alpha.shape
         box = np.s_[y : y + ch, x : x + cw]
+        if cell.name == "mirror":
+            from_canvas = np.s_[cell.origin[1] : cell.origin[1] + ch, cell.origin[0] : cell.origin[0] + cw]
+            normal = mirrored_normals(maps.normal[from_canvas], fit)
+            lit = maps.albedo[from_canvas] * delight.shading_of(maps.light, normal)[..., None]
+            texture[box] = (srgb_from_linear(lit) * 255 + 0.5).astype(np.uint8)
+            flat[box], cover[box] = flat[from_canvas], cover[from_canvas]
+            surface[box] = pack_surface(normal, maps.head[from_canvas], maps.gloss[from_canvas])
+            continue
         own = not ("teeth" in cell.name or cell.name in ("tongue", "mouth cavity"))
         normal, shade = cell_light(cell, maps, around)
         colour = np.clip(cell.colour, 0, 255)
@@ -265,13 +303,34 @@ def assemble_atlas(
         cover[box] = (cell.alpha * 255 + 0.5).astype(np.uint8)
         surface[box] = pack_surface(normal, np.ones((ch, cw)), np.full((ch, cw), cell.gloss))
     lips = portrait.landmarks[[13, 14], :2].mean(0)
-    seen_at = [lips if cell.origin == (0, 0) or "mouth" in cell.name else np.add(cell.origin, np.array(cell.alpha.shape)[::-1] / 2) for cell in cells]
-    boxes = [(*place, cell.alpha.shape[1], cell.alpha.shape[0], *at) for cell, place, at in zip(cells, places, seen_at, strict=True)]
-    return {"texture": texture, "albedo": flat, "alpha": cover, "surface": surface, "cells": np.array(boxes, np.float32)}
+    seen_at = [
+        lips
+        if cell.origin == (0, 0) or "mouth" in cell.name
+        else np.add(cell.origin, np.array(cell.alpha.shape)[::-1] / 2)
+        for cell in cells
+    ]
+    boxes = [
+        (*place, cell.alpha.shape[1], cell.alpha.shape[0], *at)
+        for cell, place, at in zip(cells, places, seen_at, strict=True)
+    ]
+    return {
+        "texture": texture,
+        "albedo": flat,
+        "alpha": cover,
+        "surface": surface,
+        "cells": np.array(boxes, np.float32),
+    }
+
+
+def mirrored_normals(normals: F64, fit: FaceFit) -> F64:
+    """(h, w, 3) camera-space normals reflected in the head's plane of symmetry."""
+    flip = fit.rotation @ np.diag([-1.0, 1.0, 1.0]) @ fit.rotation.T
+    return np.asarray(normals @ flip.T)
 
 
 def cell_light(cell: layers.Cell, maps: Maps, around: float) -> tuple[F64, F64]:
-    """Normals (h, w, 3) and portrait shading (h, w) of a cell: a ball for eyes, the plane of the lips inside the mouth."""
+    """Normals (h, w, 3) and portrait shading (h, w) of a cell: a ball for eyes, the plane of the lips inside the
+    mouth."""
     ch, cw = cell.alpha.shape
     y, x = np.mgrid[-1 : 1 : ch * 1j, -1 : 1 : cw * 1j]
     bulge = 0.75 if "eye" in cell.name or "iris" in cell.name else 0.25

@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import click
 import numpy as np
-import warp as wp
 from numpy.typing import NDArray
 
 from narrate_stream.drivers.landmarks import FaceMesh
@@ -80,7 +80,8 @@ def skull_maps(kit: FaceKit, origin: F64, heads: list[F64]) -> dict[str, F64]:
     """Front and back depth (cm) of the average whole head over (x, y) in head space; nan where there is none."""
     x = np.arange(-11, 11.01, SKULL_STEP)
     y = np.arange(-16, 14.01, SKULL_STEP)
-    fronts, backs = [], []
+    fronts: list[F64] = []
+    backs: list[F64] = []
     skin = np.isin(kit.material, [kit.material_names.index("M_Face"), kit.material_names.index("M_BackHead")])
     renderer = MapRenderer(kit.triangles[skin])
     for vertices in heads:
@@ -125,12 +126,12 @@ def expression_modes(kit: FaceKit, mean: F64, count: int) -> F64:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("facekit", type=Path)
     parser.add_argument("--heads", type=int, default=80)
     parser.add_argument("-o", type=Path, default=OUT)
     options = parser.parse_args()
-    wp.config.quiet = True
     kit = load_facekit(options.facekit)
     shown = ~np.array([any(h in n for h in HIDDEN) for n in kit.material_names])[kit.material]
     renderer = MapRenderer(kit.triangles[shown], np.flatnonzero(shown))
@@ -141,7 +142,7 @@ def main() -> None:
             if (lm := lifted_landmarks(kit, vertices, renderer, mesh)) is not None:
                 heads.append(vertices)
                 points.append(lm)
-    print(f"landmarks found on {len(points)} of {options.heads} heads")
+    click.echo(f"landmarks found on {len(points)} of {options.heads} heads")
     stack = np.stack(points)
     mean = np.median(stack, 0)
     partner = mirror_index(mean)
@@ -165,13 +166,9 @@ def main() -> None:
         mirror=partner,
         **{k: v.astype(np.float32) for k, v in maps.items()},
     )
-    print(
-        options.o,
-        options.o.stat().st_size,
-        "bytes;",
-        len(triangles),
-        "triangles; mode sizes (cm rms)",
-        (size[:6] / (len(deviation) * 478) ** 0.5).round(2),
+    spread = (size[:6] / (len(deviation) * 478) ** 0.5).round(2)
+    click.echo(
+        f"{options.o}: {options.o.stat().st_size} bytes, {len(triangles)} triangles, mode sizes (cm rms) {spread}"
     )
 
 

@@ -17,13 +17,21 @@ F64 = NDArray[np.float64]
 JAW = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
 
 
-def rest_depth(coverage: Array, face: NDArray[np.bool_], face_z: F64, below: NDArray[np.bool_], middle: float, unit: float,
-               thickness: F64) -> F64:
+def rest_depth(
+    coverage: Array,
+    face: NDArray[np.bool_],
+    face_z: F64,
+    below: NDArray[np.bool_],
+    middle: float,
+    unit: float,
+    thickness: F64,
+) -> F64:
     """(H, W) camera-space z (cm) of head, hair, neck and shoulders around the face, by inflation.
 
     Solves for q = (z - middle)^2 a Poisson equation whose solution on a disc is a sphere: q = 0 at the silhouette
     (coverage 0.5), q given on the face, q'' = -4 inside. `below` marks where the surface must not join the face (under
-    the jaw); `middle`: z of the plane of the silhouette; `unit`: cm per pixel; `thickness` (H, 1): soft limit of z - middle, cm.
+    the jaw); `middle`: z of the plane of the silhouette; `unit`: cm per pixel; `thickness` (H, 1): soft limit of z -
+    middle, cm.
     The picture's border is no silhouette: the surface goes on there.
     """
     h, w = coverage.shape
@@ -53,7 +61,9 @@ def rest_depth(coverage: Array, face: NDArray[np.bool_], face_z: F64, below: NDA
         rhs += np.bincount(here[is_face & ~cut], q_face[yn, xn][a[ys, xs]][is_face & ~cut], minlength=count)
         rows.append(here[inside])
         columns.append(there[inside])
-    matrix = sp.csc_matrix((-np.ones(sum(map(len, rows))), (np.concatenate(rows), np.concatenate(columns))), (count, count))
+    matrix = sp.csc_matrix(
+        (-np.ones(sum(map(len, rows))), (np.concatenate(rows), np.concatenate(columns))), (count, count)
+    )
     matrix += sp.diags(diagonal + 1e-7).tocsc()
     q = splu(matrix).solve(rhs)
     rise = np.sqrt(np.maximum(q, 0))
@@ -74,7 +84,9 @@ def jaw_side(landmarks: F64, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
     h, w = shape
     outline = landmarks[list(OVAL), :2]
-    dense = np.concatenate([np.linspace(outline[i], outline[(i + 1) % len(outline)], 8, endpoint=False) for i in range(len(outline))])
+    dense = np.concatenate(
+        [np.linspace(outline[i], outline[(i + 1) % len(outline)], 8, endpoint=False) for i in range(len(outline))]
+    )
     is_jaw = np.repeat([a in JAW and b in JAW for a, b in zip(OVAL, OVAL[1:] + OVAL[:1], strict=True)], 8)
     canvas = np.ones((h, w), np.uint8)
     at = np.clip(np.round(dense).astype(int), 0, [w - 1, h - 1])

@@ -1,4 +1,5 @@
-"""The physical face as a mesh: the landmark tessellation refined once, with smooth weights back to the 468 landmarks."""
+"""The physical face as a mesh: the landmark tessellation refined once, with smooth weights back to the 468
+landmarks."""
 
 from __future__ import annotations
 

@@ -118,7 +118,9 @@ def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera)
 def without_crease(normal: F64, face: NDArray[np.bool_], below: NDArray[np.bool_]) -> F64:
     """Unit normals smoothed in a band along the face's outline, where two surfaces were joined (not at the jaw, where
     the step is real)."""
-    distance = cv2.distanceTransform(face.astype(np.uint8), cv2.DIST_L2, 5) + cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5)
+    distance = cv2.distanceTransform(face.astype(np.uint8), cv2.DIST_L2, 5) + cv2.distanceTransform(
+        (~face).astype(np.uint8), cv2.DIST_L2, 5
+    )
     band = np.clip(1.4 - distance / 10, 0, 1) * (1 - cv2.GaussianBlur(below.astype(np.float32), (0, 0), 3))
     wide = cv2.GaussianBlur(normal, (0, 0), 6)
     mixed = normal + (wide - normal) * cv2.GaussianBlur(band, (0, 0), 2)[..., None]
@@ -129,7 +131,9 @@ def nearest_fill(values: F64, known: NDArray[np.bool_], empty: float) -> F64:
     """Every pixel takes the value of the nearest known one (`empty` when there is none)."""
     if not known.any():
         return np.full_like(values, empty)
-    label = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    label = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[
+        1
+    ]
     table = np.zeros(label.max() + 1)
     table[label[known]] = values[known]
     return np.asarray(table[label])

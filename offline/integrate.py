@@ -17,7 +17,8 @@ F64 = NDArray[np.float64]
 
 
 def normals_from_depth(z: F64, camera: Camera | None, unit: float = 1.0) -> F64:
-    """(H, W, 3) unit normals of a camera-space z map (cm). Orthographic with `unit` cm per pixel when camera is None."""
+    """(H, W, 3) unit normals of a camera-space z map (cm). Orthographic with `unit` cm per pixel when camera is
+    None."""
     h, w = z.shape
     if camera is None:
         dx, dy = np.gradient(z, axis=1) / unit, -np.gradient(z, axis=0) / unit
@@ -44,7 +45,9 @@ def slopes(normals: F64, camera: Camera | None, unit: float, steepest: float) ->
     return -nx / denominator, ny / denominator
 
 
-def integrate(normals: F64, prior: F64, weight: F64, edges: F64, camera: Camera | None, unit: float = 1.0, steepest: float = 6.0) -> F64:
+def integrate(
+    normals: F64, prior: F64, weight: F64, edges: F64, camera: Camera | None, unit: float = 1.0, steepest: float = 6.0
+) -> F64:
     """(H, W) depth z whose gradients follow `normals` (H, W, 3), held to `prior` z (H, W) by `weight` (H, W).
 
     edges (H, W), 0..1, is how far the normals are believed at a pixel: 0 across discontinuities (nose, lips,
@@ -57,7 +60,9 @@ def integrate(normals: F64, prior: F64, weight: F64, edges: F64, camera: Camera 
     target = np.log(-prior) if camera is not None else prior
     index = np.arange(h * w).reshape(h, w)
 
-    def pairs(a: F64, b: F64, g: F64, ia: NDArray[np.int64], ib: NDArray[np.int64]) -> tuple[F64, F64, NDArray[np.int64], NDArray[np.int64]]:
+    def pairs(
+        a: F64, b: F64, g: F64, ia: NDArray[np.int64], ib: NDArray[np.int64]
+    ) -> tuple[F64, F64, NDArray[np.int64], NDArray[np.int64]]:
         return np.minimum(a, b).ravel(), g.ravel(), ia.ravel(), ib.ravel()
 
     terms = (
@@ -66,7 +71,9 @@ def integrate(normals: F64, prior: F64, weight: F64, edges: F64, camera: Camera 
     )
     e, g, a, b = (np.concatenate(t) for t in zip(*terms, strict=True))
     n = h * w
-    difference = sp.csr_matrix((np.concatenate([-e, e]), (np.tile(np.arange(len(e)), 2), np.concatenate([a, b]))), (len(e), n))
+    difference = sp.csr_matrix(
+        (np.concatenate([-e, e]), (np.tile(np.arange(len(e)), 2), np.concatenate([a, b]))), (len(e), n)
+    )
     system = (difference.T @ difference + sp.diags(weight.ravel() + 1e-9)).tocsc()
     solved = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(
         difference.T @ (e * g) + (weight.ravel() + 1e-9) * target.ravel()

@@ -50,7 +50,9 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     h, w = int(size[1]), int(size[0])
     origin = int(lo[0]), int(lo[1])
     gx, gy = np.meshgrid(np.arange(w) + origin[0], np.arange(h) + origin[1])
-    patch = cv2.remap(image, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    patch = cv2.remap(
+        image, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    )
     patch = patch.astype(np.float32)
     opening = polygon_mask(outline, (h, w), origin)
     distance = np.hypot(gx - centre[0], gy - centre[1])
@@ -61,7 +63,9 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     name = "right" if right else "left"
     # behind the lids only: a ball larger than that would come out through the cheek
     tall, wide = (max(1, int(k * width)) | 1 for k in (0.50, 0.10))
-    shell = cv2.dilate(opening.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(np.float32)
+    shell = cv2.dilate(opening.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(
+        np.float32
+    )
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
     ball = Cell(f"{name} eyeball", colour, shell, origin, 0.5)
     disc, cover = iris(patch, sure, centre - origin, radius)
@@ -96,7 +100,11 @@ def iris(patch: Array, seen: NDArray[np.bool_], centre: F64, radius: float) -> t
     disc = r < 1.25 * radius
     known = seen & disc
     colour, have = patch.copy(), known.copy()
-    for mx, my in ((centre[0] + dx, centre[1] - dy), (centre[0] - dx, centre[1] - dy), (centre[0] - dx, centre[1] + dy)):
+    for mx, my in (
+        (centre[0] + dx, centre[1] - dy),
+        (centre[0] - dx, centre[1] - dy),
+        (centre[0] - dx, centre[1] + dy),
+    ):
         mapped = cv2.remap(patch, mx.astype(np.float32), my.astype(np.float32), cv2.INTER_LINEAR)
         ok = cv2.remap(known.astype(np.float32), mx.astype(np.float32), my.astype(np.float32), cv2.INTER_LINEAR) > 0.99
         take = ok & ~have
@@ -115,6 +123,15 @@ def iris(patch: Array, seen: NDArray[np.bool_], centre: F64, radius: float) -> t
     return np.asarray(colour, np.float32), np.asarray(alpha, np.float32)
 
 
+def mirror_cell(image: Image, landmarks: F64, alpha: Array) -> Cell:
+    """The face once more, for the half that the portrait does not show: its light is made anew for mirrored normals."""
+    h, w = image.shape[:2]
+    x0, y0 = np.clip(np.floor(landmarks[:, :2].min(0) - 4).astype(int), 0, None)
+    x1, y1 = np.minimum(np.ceil(landmarks[:, :2].max(0) + 5).astype(int), [w, h])
+    cut = np.s_[y0:y1, x0:x1]
+    return Cell("mirror", image[cut].astype(np.float32), np.maximum(alpha[cut], 0), (int(x0), int(y0)), 0.3)
+
+
 def mouth_opening(landmarks: F64) -> float:
     """Inner opening over inner width; about 0 for closed lips."""
     up, low = landmarks[[81, 13, 311], :2], landmarks[[178, 14, 402], :2]
@@ -129,14 +146,18 @@ def open_mouth_cell(image: Image, landmarks: F64) -> Cell:
     x0, y0 = np.floor(lo - grow).astype(int)
     w, h = np.ceil(hi - lo + 2 * grow).astype(int)
     gx, gy = np.meshgrid(np.arange(w) + x0, np.arange(h) + y0)
-    patch = cv2.remap(image, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    patch = cv2.remap(
+        image, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    )
     inside = polygon_mask(ring, (int(h), int(w)), (int(x0), int(y0)))
     sure = cv2.erode(inside.astype(np.uint8), np.ones((3, 3))) > 0
     filled = push_pull(patch.astype(np.float32), sure.astype(np.float32))
     fade = np.clip(1 - cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5) / max(grow, 1), 0.15, 1)
     colour = np.where(sure[..., None], patch, filled * fade[..., None])
     tall, wide = max(1, int(0.5 * grow)) * 2 + 1, max(1, int(0.12 * grow)) * 2 + 1
-    shell = cv2.dilate(inside.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(np.float32)
+    shell = cv2.dilate(inside.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(
+        np.float32
+    )
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
     return Cell("open mouth", np.asarray(colour, np.float32), shell, (int(x0), int(y0)), 0.4)
 
@@ -194,7 +215,9 @@ def tongue_cell(unit: float, level: float) -> Cell:
     groove = 1 - 0.16 * np.exp(-((x / 0.10) ** 2)) * np.clip(y * 1.4, 0, 1)
     base = np.array([176, 92, 92], np.float32) * (0.5 + 0.5 * level / 200)
     shade = (0.50 + 0.38 * np.sin(np.clip(y, 0, 1) * np.pi * 0.6)) * (0.72 + 0.28 * side) * groove
-    return Cell("tongue", np.asarray(base * shade[..., None], np.float32), np.asarray(top * side, np.float32), (0, 0), 0.35)
+    return Cell(
+        "tongue", np.asarray(base * shade[..., None], np.float32), np.asarray(top * side, np.float32), (0, 0), 0.35
+    )
 
 
 def pack(cells: list[Cell], width: int, top: int) -> tuple[list[tuple[int, int]], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -83,7 +84,10 @@ def prepare(picture: Picture, size: int) -> Portrait:
     scale = min(size, max(longest, 512)) / longest
     out = max(16, round((x1 - x0) * scale)), max(16, round((y1 - y0) * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    cut = lambda a: a[y0:y1, x0:x1] if scale == 1 else cv2.resize(a[y0:y1, x0:x1], out, interpolation=how)  # noqa: E731
+
+    def cut(a: NDArray[Any]) -> NDArray[Any]:
+        return a[y0:y1, x0:x1] if scale == 1 else np.asarray(cv2.resize(a[y0:y1, x0:x1], out, interpolation=how))
+
     image = np.ascontiguousarray(cut(picture.image))
     alpha = None if picture.alpha is None else np.clip(np.asarray(cut(picture.alpha), np.float32), 0, 1)
     marks = (landmarks - [x0, y0, 0] + [0.5, 0.5, 0]) * scale - [0.5, 0.5, 0]
@@ -112,7 +116,7 @@ def refined(image: Image, marks: F64) -> F64:
 
 def face_polygon(landmarks: F64) -> NDArray[np.int32]:
     """The face oval as an OpenCV polygon."""
-    return np.round(landmarks[list(OVAL), :2]).astype(np.int32)
+    return np.asarray(np.round(landmarks[list(OVAL), :2]), np.int32)
 
 
 def matte(portrait: Portrait) -> Array:
@@ -185,8 +189,10 @@ def connected(mask: NDArray[np.bool_], seed: NDArray[np.uint8]) -> Array:
 
 
 def foreground_colours(image: Image, alpha: Array, plate: Image) -> Image:
-    """(H, W, 3) the person's own colour without the background's, so that colour * alpha + plate * (1 - alpha) gives the
-    picture back; beyond the edge, where nothing of the person is seen, it goes on smoothly (blur fusion, Forte 2021)."""
+    """(H, W, 3) the person's own colour without the background's, so that colour * alpha + plate * (1 - alpha) gives
+    the
+    picture back; beyond the edge, where nothing of the person is seen, it goes on smoothly (blur fusion, Forte
+    2021)."""
     if alpha.min() >= 0.999:
         return image
     img, a = image.astype(np.float32), alpha[..., None]

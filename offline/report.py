@@ -25,13 +25,13 @@ from offline.stills import Studio
 F64 = NDArray[np.float64]
 SHOT = 480  # pixels of a rendered picture
 LONGEST = 1024  # of a map
-VIEWS = {"yaw -25": View(-25, 0), "yaw +25": View(25, 0), "pitch -15": View(0, -15), "pitch +15": View(0, 15)}
+VIEWS = {"Yaw -25": View(-25, 0), "Yaw +25": View(25, 0), "Pitch -15": View(0, -15), "Pitch +15": View(0, 15)}
 LIGHTS = ("rembrandt", "split", "butterfly", "rim")
 EXPRESSIONS: dict[str, dict[str, float]] = {
-    "at rest": {},
-    "jaw open": {"jawOpen": 0.6},
-    "blink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
-    "smile": {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "cheekSquintLeft": 0.3, "cheekSquintRight": 0.3},
+    "At rest": {},
+    "Jaw open": {"jawOpen": 0.6},
+    "Blink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+    "Smile": {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "cheekSquintLeft": 0.3, "cheekSquintRight": 0.3},
 }
 GREEN = (18, 168, 74)
 Figure = tuple[str, str, Image]  # file name, caption, picture
@@ -76,7 +76,11 @@ def portrait_figures(made: Build) -> list[Figure]:
         ("crop.png", "Crop with its 478 landmarks", fitted(with_landmarks(made))),
         ("matte.png", "Matte over green", fitted(keyed)),
         ("plate.png", "Background plate", fitted(made.model.plate)),
-        ("albedo.png", "Albedo: the picture with its light divided out", fitted(made.model.albedo[:height])),
+        (
+            "albedo.png",
+            "Albedo: the picture with its light divided out",
+            fitted(over_dark(made.model.albedo[:height], made.alpha)),
+        ),
     ]
 
 
@@ -155,13 +159,13 @@ def wireframe(made: Build) -> Image:
 def view_figures(model: HybridModel) -> list[Figure]:
     """The resting portrait from the sides, above and below."""
     studio = Studio(model, head_framing(model, SHOT))
-    return [(f"view-{slug(name)}.png", name, studio.shoot("original", view)) for name, view in VIEWS.items()]
+    return [(f"view-{slug(name)}.png", f"{name}°", studio.shoot("original", view)) for name, view in VIEWS.items()]
 
 
 def light_figures(model: HybridModel) -> list[Figure]:
     """Four lights that show four faults: cast shadow, half face, from above, from behind."""
     studio = Studio(model, head_framing(model, SHOT))
-    return [(f"light-{name}.png", name, studio.shoot(name, View())) for name in LIGHTS]
+    return [(f"light-{name}.png", name.capitalize(), studio.shoot(name, View())) for name in LIGHTS]
 
 
 def expression_figures(model: HybridModel) -> list[Figure]:
@@ -181,7 +185,7 @@ def expression(model: HybridModel, weights: dict[str, float]) -> Image:
 
 def slug(name: str) -> str:
     """A caption as part of a file name."""
-    return name.replace("+", "plus").replace("-", "minus").replace(" ", "-")
+    return name.lower().replace("+", "plus").replace("-", "minus").replace(" ", "-")
 
 
 # ------------------------------------------------------------------ page
@@ -198,10 +202,10 @@ h1 { font-size: 38px; font-weight: 500; letter-spacing: -.02em; line-height: 1.1
   overflow-wrap: anywhere; }
 h2 { font-size: 20px; font-weight: 500; margin: 56px 0 16px; }
 h2::before { content: ""; display: block; width: 28px; height: 2px; background: var(--warm); margin-bottom: 14px; }
-.grid { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); }
+.grid { display: grid; gap: 16px; align-items: start; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
 figure a { display: block; }
-figure img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: #000; }
+figure img { display: block; width: 100%; height: auto; }
 figcaption { padding: 10px 14px 12px; font-size: 13px; }
 .tables { display: grid; gap: 32px; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); align-items: start; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }

@@ -7,6 +7,7 @@ an apron, so that a turn does not show the picture's edge where the person is cu
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -29,6 +30,7 @@ CELLS = 72  # sheet cells along the longer side of the canvas
 APRON = 0.22  # of the canvas, beyond each border
 FEATHER = 1.6  # canvas pixels (at 1024) over which the rims of lids and lips fade
 NECK = 8.5  # cm below the chin where the shoulders begin
+TURNED = 10.0  # degrees of yaw from which a portrait hides a part of the far cheek
 RIGHT, LEFT = 1, 2
 
 
@@ -45,8 +47,17 @@ class MeshParts:
     rig: list[sp.csr_matrix] = field(default_factory=list)
     count: int = 0
 
-    def add(self, vertices: F64, source: F64, triangles: NDArray[Any], *, head: F64 | float = 1.0, jaw: F64 | float = 0.0,
-            eye: int = 0, rig: sp.csr_matrix | None = None) -> None:
+    def add(
+        self,
+        vertices: F64,
+        source: F64,
+        triangles: NDArray[Any],
+        *,
+        head: F64 | float = 1.0,
+        jaw: F64 | float = 0.0,
+        eye: int = 0,
+        rig: sp.csr_matrix | None = None,
+    ) -> None:
         """One part: vertices (n, 3), source (n, 3) u, v, feather; weights as scalars or (n,)."""
         n = len(vertices)
         self.vertices.append(vertices)
@@ -91,8 +102,17 @@ def head_weight(fit: FaceFit, points: F64) -> F64:
     return down * aside
 
 
-def add_face(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array) -> None:
-    """The physical face: landmark tessellation, depth integrated from the normals."""
+def add_face(
+    parts: MeshParts,
+    fit: FaceFit,
+    landmarks: F64,
+    surface: Surface,
+    camera: Camera,
+    alpha: Array,
+    mirror: NDArray[Any] | None,
+) -> None:
+    """The physical face: landmark tessellation, depth integrated from the normals. `mirror`: what to add to canvas
+    coordinates to reach the mirrored cell of the atlas, from which the unseen half is taken."""
     topology = face_topology()
     pixels = np.asarray(topology.smooth @ landmarks[:LANDMARKS, :2])
     z = np.asarray(topology.smooth @ fit.points[:LANDMARKS, 2])
@@ -105,22 +125,29 @@ def add_face(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
     edge = np.where(topology.hole, 0.15, np.minimum(topology.depth * 4.0, 6) / max(gap, 0.5))
     height = np.asarray(topology.smooth @ canonical().landmarks[:LANDMARKS])[:, 1]
     jaw = topology.rim & (height < canonical().landmarks[58, 1] + 0.4)
-    edge = np.where(topology.rim, np.where(jaw, 0.15, 0.0), edge)  # the jaw ends sharply, the temples fade into the rest
+    edge = np.where(
+        topology.rim, np.where(jaw, 0.15, 0.0), edge
+    )  # the jaw ends sharply, the temples fade into the rest
     source = np.column_stack([pixels, edge])
     shrunk = cv2.erode(alpha, np.ones((5, 5), np.uint8))
     inside = sample(shrunk, pixels[:, 0], pixels[:, 1])[topology.triangles].min(1) > 0.9
     hidden = unseen_triangles(vertices, topology.triangles, float(angles_from_rotation(fit.rotation)[0]), inside)
-    parts.add(vertices, source, topology.triangles[~hidden], rig=topology.smooth)
-    if hidden.any():
+    parts.add(
+        vertices, source, topology.triangles[~hidden] if mirror is not None else topology.triangles, rig=topology.smooth
+    )
+    if mirror is not None and hidden.any():
         partner = canonical().mirror[:LANDMARKS]
-        source = np.column_stack([topology.smooth @ landmarks[partner, :2], edge])
+        source = np.column_stack([topology.smooth @ landmarks[partner, :2] + mirror, edge])
         parts.add(vertices, source, topology.triangles[hidden], rig=topology.smooth)
 
 
-def unseen_triangles(vertices: F64, triangles: NDArray[Any], yaw: float, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def unseen_triangles(
+    vertices: F64, triangles: NDArray[Any], yaw: float, inside: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """(T,) true for triangles of the face that the portrait's camera saw from behind or at a grazing angle: at
-    three-quarter views the far cheek; and of those that reach out of the matte (`inside` false). They show their partner on the other half instead of stretched pixels."""
-    if abs(yaw) < 10:
+    three-quarter views the far cheek; and of those that reach out of the matte (`inside` false). They show their
+    partner on the other half instead of stretched pixels."""
+    if abs(yaw) < TURNED:
         return np.zeros(len(triangles), np.bool_)
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
@@ -141,7 +168,7 @@ def nearest_partner(triangles: NDArray[Any]) -> NDArray[np.int64]:
     return np.asarray(cKDTree(middle).query(middle * [-1, 1, 1])[1])
 
 
-def sheet_grid(canvas: tuple[int, int]) -> tuple[F64, F64, int]:
+def sheet_grid(canvas: tuple[int, int]) -> tuple[F64, F64, float]:
     """Grid x and y coordinates in canvas pixels, apron included, and the step."""
     w, h = canvas
     step = max(w, h) / CELLS
@@ -159,8 +186,13 @@ def reflected(x: F64, size: int) -> F64:
 def sample(image: NDArray[Any], x: F64, y: F64) -> F64:
     """Bilinear samples of a map at (n,) coordinates, clamped at the border."""
     f = image.astype(np.float32)
-    out = cv2.remap(f, x.astype(np.float32).reshape(-1, 1), y.astype(np.float32).reshape(-1, 1), cv2.INTER_LINEAR,
-                    borderMode=cv2.BORDER_REPLICATE)
+    out = cv2.remap(
+        f,
+        x.astype(np.float32).reshape(-1, 1),
+        y.astype(np.float32).reshape(-1, 1),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     return np.asarray(out.ravel(), np.float64)
 
 
@@ -170,12 +202,14 @@ def mirrored_under_jaw(x: F64, y: F64, landmarks: F64) -> tuple[F64, F64]:
     from offline.coarse import JAW
 
     jaw = landmarks[list(JAW), :2]
-    dense = np.concatenate([np.linspace(a, b, 8, endpoint=False) for a, b in zip(jaw, jaw[1:], strict=False)])
+    dense = np.concatenate([np.linspace(a, b, 8, endpoint=False) for a, b in pairwise(jaw)])
     near = dense[cKDTree(dense).query(np.column_stack([x, y]))[1]]
     return 2 * near[:, 0] - x, 2 * near[:, 1] - y
 
 
-def neck_source(x: F64, y: F64, landmarks: F64, neck: NDArray[np.bool_], under: NDArray[np.bool_], shape: tuple[int, int]) -> tuple[F64, F64]:
+def neck_source(
+    x: F64, y: F64, landmarks: F64, neck: NDArray[np.bool_], under: NDArray[np.bool_], shape: tuple[int, int]
+) -> tuple[F64, F64]:
     """Source coordinates of the sheet behind the jaw: the neck mirrored across the jaw line where there is one below,
     fading into the cheek's own skin toward the ears, where below the jaw is only background.
 
@@ -209,7 +243,11 @@ def add_rest(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
     under = inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5)
     z = sample(surface.z, mx, my)
     touching = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.5
-    z = np.where(touching & ~inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5), np.minimum(z, sample(surface.neck, mx, my)), z)
+    z = np.where(
+        touching & ~inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5),
+        np.minimum(z, sample(surface.neck, mx, my)),
+        z,
+    )
     z = np.where(inside, z - 0.5, z)
     inward = sample(cv2.distanceTransform(face, cv2.DIST_L2, 5), mx, my) / surface.scale
     chin = float(np.linalg.norm(landmarks[152, :2] - landmarks[17, :2]))
@@ -221,16 +259,45 @@ def add_rest(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
     reaches = inward < max(1.2 * step, 0.55 * chin)
     keep = person & (~inside | (under & reaches) | (~under & ~deep))
     triangles = grid_triangles(len(xs), len(ys), keep)
+    if abs(angles_from_rotation(fit.rotation)[0]) > 12:  # no wall from the far cheek's outline back to the background
+        empty = sample(alpha, np.clip(gx, 0, w - 1), np.clip(gy, 0, h - 1)) < 0.4
+        rim = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.3
+        triangles = triangles[~(rim[triangles].any(1) & empty[triangles].any(1))]
     head = head_weight(fit, vertices)
     source = np.column_stack([np.clip(sx, 0, w - 1), np.clip(sy, 0, h - 1), np.full(len(gx), 8.0)])
+    behind = hair_source(source, landmarks, alpha, surface)
     rig = follow_face(landmarks, np.column_stack([gx, gy]), inside)
     add_used(parts, vertices, source, triangles, head, rig)
     back = camera.unproject(np.column_stack([gx, gy]), sample(surface.back, mx, my) - 0.02)
-    rear = grid_triangles(len(xs), len(ys), person & (head > 0.25))
-    add_used(parts, back, source, rear, head, None)
+    turned = abs(float(angles_from_rotation(fit.rotation)[0])) > TURNED
+    rear = grid_triangles(
+        len(xs), len(ys), person & (head > 0.25) & ~(turned & (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) > 0.5))
+    )
+    add_used(parts, back, behind, rear, head, None)
 
 
-def add_used(parts: MeshParts, vertices: F64, source: F64, triangles: NDArray[Any], head: F64, rig: sp.csr_matrix | None) -> None:
+def hair_source(source: F64, landmarks: F64, alpha: Array, surface: Surface) -> F64:
+    """Source of the head's far side: where it would show the face again, the nearest hair or ear instead."""
+    h, w = alpha.shape
+    face = cv2.dilate(cv2.resize(surface.face.astype(np.uint8), (w, h)), np.ones((9, 9))) > 0
+    hair = (alpha > 0.97) & ~face
+    hair[int(np.clip(landmarks[152, 1] - 0.2 * np.ptp(landmarks[:, 1]), 0, h)) :] = False
+    if hair.sum() < 200:
+        return source
+    label = cv2.distanceTransformWithLabels((~hair).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    rows, columns = np.nonzero(hair)
+    table = np.zeros((label.max() + 1, 2))
+    table[label[rows, columns]] = np.column_stack([columns, rows])
+    ix, iy = np.round(source[:, 0]).astype(int), np.round(source[:, 1]).astype(int)
+    out = source.copy()
+    inside = face[iy, ix]
+    out[inside, :2] = table[label[iy[inside], ix[inside]]]
+    return out
+
+
+def add_used(
+    parts: MeshParts, vertices: F64, source: F64, triangles: NDArray[Any], head: F64, rig: sp.csr_matrix | None
+) -> None:
     """Adds a part without its unused vertices."""
     used = np.unique(triangles)
     new = np.zeros(len(vertices), np.int64)
@@ -277,7 +344,17 @@ def patch_grid(nx: int, ny: int) -> tuple[F64, NDArray[np.int64]]:
     return st, triangles
 
 
-def add_eye(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera, cell: Cell, place: tuple[int, int], *, iris: bool, right: bool) -> None:
+def add_eye(
+    parts: MeshParts,
+    fit: FaceFit,
+    landmarks: F64,
+    camera: Camera,
+    cell: Cell,
+    place: tuple[int, int],
+    *,
+    iris: bool,
+    right: bool,
+) -> None:
     """An eyeball or iris cell, a little behind the lids, bulging like the ball it is part of."""
     h, w = cell.alpha.shape
     st, triangles = patch_grid(9, 9)
@@ -298,7 +375,9 @@ def add_eye(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera, cell
     parts.add(vertices, source, triangles, eye=(RIGHT if right else LEFT) if iris else 0)
 
 
-def add_mouth(parts: MeshParts, fit: FaceFit, camera: Camera, cells: dict[str, Cell], places: dict[str, tuple[int, int]]) -> None:
+def add_mouth(
+    parts: MeshParts, fit: FaceFit, camera: Camera, cells: dict[str, Cell], places: dict[str, tuple[int, int]]
+) -> None:
     """The inside of the mouth: the portrait's own when it is open, otherwise cavity, tongue and two rows of teeth.
 
     All follow the curve of the lips, so that no corner comes out through a cheek.
@@ -315,7 +394,9 @@ def add_mouth(parts: MeshParts, fit: FaceFit, camera: Camera, cells: dict[str, C
     def put(name: str, width: float, top: float, bottom: float, back: float, jaw: F64 | float) -> None:
         h, w = cells[name].alpha.shape
         x = middle + (st[:, 0] - 0.5) * width
-        p = np.column_stack([x, top + (bottom - top) * st[:, 1], np.polyval(curve, x) - 0.05 * (x - middle) ** 2 - back])
+        p = np.column_stack(
+            [x, top + (bottom - top) * st[:, 1], np.polyval(curve, x) - 0.05 * (x - middle) ** 2 - back]
+        )
         source = np.column_stack([st * [w - 1, h - 1] + places[name], np.full(len(st), 8.0)])
         parts.add(fit.camera(p), source, triangles, jaw=jaw)
 

@@ -205,8 +205,8 @@ class Panel:
         self._add_ball(out, lighting)
         self._add_view(out, view)
         column = self._px(44 + 124)
-        self._add_value(out, (column, self._px(452)), scene.light if scene.light != "orbit" else lighting.name)
-        self._add_value(out, (column, self._px(500)), f"{view.yaw:+.0f}° {view.pitch:+.0f}°")
+        self._add_value(out, (column, self._px(446)), scene.light if scene.light != "orbit" else lighting.name)
+        self._add_value(out, (column, self._px(500)), f"{round(view.yaw):+d}°, {round(view.pitch):+d}°")
         return out
 
     def _lettered(self, scene: Scene) -> Image:
@@ -222,8 +222,8 @@ class Panel:
         pen.rectangle((left, self._px(268), left + self._px(28), self._px(270)), fill=ACCENT)
         self._write(pen, (left, self._px(286)), scene.title, 38, INK)
         self._write(pen, (left, self._px(338)), scene.note, 17, FAINT)
-        self._write(pen, (left + self._px(124), self._px(432)), "light", 13, FAINT)
-        self._write(pen, (left + self._px(124), self._px(480)), "view", 13, FAINT)
+        self._write(pen, (left + self._px(124), self._px(428)), "light", 13, FAINT)
+        self._write(pen, (left + self._px(124), self._px(482)), "view", 13, FAINT)
         return np.array(canvas)
 
     def _write(self, pen: Any, at: tuple[int, int], text: str, height: float, colour: tuple[int, int, int]) -> None:

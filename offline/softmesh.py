@@ -15,7 +15,8 @@ NEVER = 4294967295
 
 
 class MapRenderer:
-    """Rasterises `triangles` (T, 3) and interpolates per-vertex attributes; `kept` maps its triangles to the caller's."""
+    """Rasterises `triangles` (T, 3) and interpolates per-vertex attributes; `kept` maps its triangles to the
+    caller's."""
 
     def __init__(self, triangles: NDArray[Any], kept: NDArray[Any] | None = None) -> None:
         self.triangles = triangles.astype(np.int32)
@@ -44,7 +45,9 @@ class MapRenderer:
         p = screen[corner][..., :2]
 
         def opposite(i: int, j: int) -> F64:
-            return np.asarray((p[:, j, 0] - p[:, i, 0]) * (y - p[:, i, 1]) - (p[:, j, 1] - p[:, i, 1]) * (x - p[:, i, 0]))
+            return np.asarray(
+                (p[:, j, 0] - p[:, i, 0]) * (y - p[:, i, 1]) - (p[:, j, 1] - p[:, i, 1]) * (x - p[:, i, 0])
+            )
 
         w = np.stack([opposite(1, 2), opposite(2, 0), opposite(0, 1)], -1)
         if perspective:

@@ -96,8 +96,10 @@ def write_maps(model: HybridModel, directory: Path) -> None:
         "normal": "n = rgb / 255 * 2 - 1; x right, y up, z to the viewer",
         "depth": "float32, larger is nearer, input pixels; 0 is the plane of the silhouette",
         "focal_px": model.camera.focal / model.crop[2],
-        "principal_point": [(model.camera.cx + 0.5) / model.crop[2] + model.crop[0] - 0.5,
-                            (model.camera.cy + 0.5) / model.crop[2] + model.crop[1] - 0.5],
+        "principal_point": [
+            (model.camera.cx + 0.5) / model.crop[2] + model.crop[0] - 0.5,
+            (model.camera.cy + 0.5) / model.crop[2] + model.crop[1] - 0.5,
+        ],
         "pose": model.provenance.get("pose"),
         "light_sh": [round(float(x), 5) for x in model.light],
         "canvas": [w, h],
@@ -112,7 +114,7 @@ def grey(values: NDArray[np.float32]) -> Image:
 
 def framed_normals(model: HybridModel, framing: Framing) -> NDArray[np.float64]:
     """(H, W, 3) unit normals as this framing shows the portrait."""
-    w, h = model.canvas
+    h = model.canvas[1]
     packed = framed(np.ascontiguousarray(model.surface[:h, :, [0, 1, 2]]), framing).astype(np.float64)
     return decode_normals((packed[..., :2] / 255 * 2 - 1) * EXTENT)
 
@@ -130,7 +132,11 @@ def face_and_depth(model: HybridModel, framing: Framing) -> tuple[NDArray[np.boo
     screen = screen_of(points, camera.project(points))
     z = MapRenderer(model.triangles).map(screen, points[:, 2:], *size)[..., 0]
     topology = face_topology()
-    covered = ~np.isnan(MapRenderer(topology.triangles).map(screen[: topology.smooth.shape[0]], points[: topology.smooth.shape[0], 2:], *size)[..., 0])
+    covered = ~np.isnan(
+        MapRenderer(topology.triangles).map(
+            screen[: topology.smooth.shape[0]], points[: topology.smooth.shape[0], 2:], *size
+        )[..., 0]
+    )
     unit = model.camera.focal / model.crop[2] / -float(model.pivot[2])
     depth = np.nan_to_num((z - float(model.pivot[2])) * unit, nan=float(np.nanmin(z) - model.pivot[2]) * unit)
     closed = cv2.morphologyEx(covered.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((max(3, size[0] // 20),) * 2))

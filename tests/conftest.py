@@ -16,7 +16,9 @@ SHARED = ROOT.parent / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", choices=("cpu", "cuda"), help="where the kernels run (default: cpu)")
-    parser.addoption("--update-golden", action="store_true", help="write tests/golden/*.png anew; look at them before a commit")
+    parser.addoption(
+        "--update-golden", action="store_true", help="write tests/golden/*.png anew; look at them before a commit"
+    )
 
 
 @pytest.fixture

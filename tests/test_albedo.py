@@ -47,7 +47,13 @@ def test_brows_and_highlights_do_not_bend_the_light() -> None:
 def test_dividing_the_light_out_leaves_even_skin() -> None:
     image = picture(np.broadcast_to(SKIN, (N, N, 3)))
     ones = np.ones((N, N))
-    albedo = albedo_map(image, shading_of(estimate_light(linear_table()[image].mean(-1).astype(float), NORMAL, BALL), NORMAL), ones, BALL, ones)
+    albedo = albedo_map(
+        image,
+        shading_of(estimate_light(linear_table()[image].mean(-1).astype(float), NORMAL, BALL), NORMAL),
+        ones,
+        BALL,
+        ones,
+    )
     inner = X**2 + Y**2 < 0.6
     assert albedo[inner].std(0).max() < 0.02
     assert albedo[inner].mean(0) == pytest.approx(SKIN, rel=0.06)

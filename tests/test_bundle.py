@@ -33,7 +33,9 @@ def rewritten(saved: Path, path: Path, manifest: dict[str, Any] | None = None, *
     parts = {**load(data), **tensors}
     about = {**header(data), **(manifest or {})}
     about = {k: v for k, v in about.items() if v is not None}
-    path.write_bytes(save({k: np.asarray(v) for k, v in parts.items() if v is not None}, {"narrate": json.dumps(about)}))
+    path.write_bytes(
+        save({k: np.asarray(v) for k, v in parts.items() if v is not None}, {"narrate": json.dumps(about)})
+    )
     return path
 
 
@@ -69,7 +71,9 @@ def test_a_truncated_file_is_an_error(saved: Path, tmp_path: Path, share: float)
         load_model(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 a zip", b"\xff" * 64, b"\x80\x04\x95 a pickle", save({"x": np.zeros(3)})])
+@pytest.mark.parametrize(
+    "data", [b"", b"PK\x03\x04 a zip", b"\xff" * 64, b"\x80\x04\x95 a pickle", save({"x": np.zeros(3)})]
+)
 def test_a_foreign_file_is_an_error(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "other.narrate"
     path.write_bytes(data)
@@ -85,7 +89,7 @@ def test_absent_files_and_directories_are_errors(tmp_path: Path) -> None:
 
 
 def test_another_version_says_build_it_again(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="version 99.*build it again"):
+    with pytest.raises(BundleError, match=r"version 99.*build it again"):
         load_model(rewritten(saved, tmp_path / "x.narrate", {"version": 99}))
 
 
@@ -117,12 +121,29 @@ def test_parts_that_do_not_fit_are_an_error(saved: Path, tmp_path: Path, tensors
 
 @pytest.mark.parametrize(
     "manifest",
-    [{"camera": [1.0]}, {"camera": None}, {"camera": "abc"}, {"crop": None}, {"frame_size": 3}, {"frame_size": ["a", "b"]}, {"name": None}],
+    [
+        {"camera": [1.0]},
+        {"camera": None},
+        {"camera": "abc"},
+        {"crop": None},
+        {"frame_size": 3},
+        {"frame_size": ["a", "b"]},
+        {"name": None},
+    ],
     ids=str,
 )
 def test_a_wrong_manifest_is_an_error(saved: Path, tmp_path: Path, manifest: dict[str, Any]) -> None:
     with pytest.raises(BundleError, match=r"x\.narrate"):
         load_model(rewritten(saved, tmp_path / "x.narrate", manifest))
+
+
+def survives(path: Path) -> bool:
+    """Whether a model is loaded; any other failure than BundleError fails the test."""
+    try:
+        load_model(path)
+    except BundleError:
+        return False
+    return True
 
 
 def test_random_damage_never_raises_anything_else(saved: Path, tmp_path: Path) -> None:
@@ -136,11 +157,7 @@ def test_random_damage_never_raises_anything_else(saved: Path, tmp_path: Path) -
         for at in chance.integers(0, limit, 8):
             broken[at] ^= int(chance.integers(1, 256))
         path.write_bytes(broken)
-        try:
-            load_model(path)
-        except BundleError as error:
-            assert "damaged.narrate" in str(error)
-            failed += 1
+        failed += not survives(path)
     assert failed > 4
 
 

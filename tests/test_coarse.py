@@ -23,7 +23,7 @@ def inflated(coverage: np.ndarray, face: np.ndarray = NOTHING, face_z: np.ndarra
 
 def test_a_disc_becomes_a_sphere() -> None:
     radius = 30.0
-    z = inflated(X**2 + Y**2 < radius**2) - MIDDLE
+    z = inflated(radius**2 > X**2 + Y**2) - MIDDLE
     inner = np.hypot(X, Y) < 0.8 * radius
     sphere = UNIT * np.sqrt(np.maximum(radius**2 - X**2 - Y**2, 0))
     assert np.abs(z - sphere)[inner].max() < 0.03 * radius * UNIT

@@ -20,7 +20,9 @@ NOSE, EAR_RIGHT, CROWN = np.array([0.0, 0.0, 10.0]), np.array([7.0, 0.0, 0.0]), 
 
 def seen(point: np.ndarray, *angles: float) -> np.ndarray:
     """Where a point of the head lies in the picture, relative to the middle."""
-    return CAMERA.project(rotation_from_angles(*angles) @ point + [0, 0, -60]) - CAMERA.project(np.array([0.0, 0.0, -60.0]))
+    return CAMERA.project(rotation_from_angles(*angles) @ point + [0, 0, -60]) - CAMERA.project(
+        np.array([0.0, 0.0, -60.0])
+    )
 
 
 def test_yaw_moves_the_nose_to_the_images_right() -> None:

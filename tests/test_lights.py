@@ -88,7 +88,9 @@ def test_colours_of_a_map_are_kept_and_grey_maps_are_taken(tmp_path: Path) -> No
     assert radiance.shape == (64, 128, 3)
     assert radiance[30, 96] == pytest.approx([4, 3, 2], rel=0.02)
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((50, 100), 128, np.uint8))
-    assert read_radiance(tmp_path / "grey.png") == pytest.approx(np.full((64, 128, 3), linear_from_srgb(np.array(128 / 255))), abs=1e-3)
+    assert read_radiance(tmp_path / "grey.png") == pytest.approx(
+        np.full((64, 128, 3), linear_from_srgb(np.array(128 / 255))), abs=1e-3
+    )
 
 
 def test_a_damaged_map_is_said_so(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def lit_face(az: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     points = canonical().landmarks[:468]
     camera = Camera(900, 255.5, 255.5)
-    pixels = camera.project(points + [0, 2, -70])
+    pixels = camera.project(points + np.array([0, 2, -70]))
     normals = landmark_normals(points)
     level = 0.12 + 0.35 * np.clip(normals @ direction(az, 10), 0, None)
     image = np.full((512, 512, 3), 60, np.uint8)

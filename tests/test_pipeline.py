@@ -110,7 +110,9 @@ def test_a_new_light_fades_in(model: HybridModel) -> None:
 
 
 def test_light_from_the_left_brightens_the_left(model: HybridModel) -> None:
-    left, right = (Pipeline(model, size=SIZE, light=f"sun:{az},10").step(frame(0)).image.astype(int) for az in (-60, 60))
+    left, right = (
+        Pipeline(model, size=SIZE, light=f"sun:{az},10").step(frame(0)).image.astype(int) for az in (-60, 60)
+    )
     face = np.s_[SIZE // 3 : 2 * SIZE // 3]
     middle = SIZE // 2
     assert (left - right)[face, SIZE // 3 : middle].mean() > 10

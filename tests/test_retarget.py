@@ -26,10 +26,15 @@ from narrate_stream.retarget import (
 from narrate_stream.types import AvatarMotion, Motion
 
 STEP = 1 / 30
+Angles = tuple[float, float, float]
 
 
-def face(weights: dict[str, float] | None = None, gaze: tuple[float, float] = (0, 0), angles: tuple[float, float, float] = (0, 0, 0),
-         shift: tuple[float, float, float] = (0, 0, 0)) -> Motion:  # fmt: skip
+def face(
+    weights: dict[str, float] | None = None,
+    gaze: tuple[float, float] = (0, 0),
+    angles: Angles = (0, 0, 0),
+    shift: tuple[float, float, float] = (0, 0, 0),
+) -> Motion:
     rest = neutral_motion()
     points = expressive_face(weights or {}, gaze).astype(np.float32)
     turn = rotation_from_angles(*angles).astype(np.float32)
@@ -65,7 +70,9 @@ def test_the_first_good_frame_is_a_neutral_of_its_own(model: HybridModel) -> Non
 
 
 @pytest.mark.parametrize(("angles", "which"), [((15, 0, 0), 0), ((0, 12, 0), 1), ((0, 0, 10), 2)])
-def test_the_head_turns_as_the_driver_does(retarget: Retargeter, angles: tuple[float, float, float], which: int) -> None:
+def test_the_head_turns_as_the_driver_does(
+    retarget: Retargeter, angles: tuple[float, float, float], which: int
+) -> None:
     found = angles_from_rotation(settled(retarget, face(angles=angles)).pose.rotation)
     assert found == pytest.approx(angles, abs=0.3)
     back = angles_from_rotation(settled(retarget, face(angles=tuple(-a for a in angles))).pose.rotation)
@@ -144,7 +151,9 @@ def own_motion(model: HybridModel) -> Motion:
 
 def test_absolute_motion_of_the_portrait_itself_is_the_identity(model: HybridModel) -> None:
     retarget, own = Retargeter(model, "absolute"), own_motion(model)
-    turned = replace(own, rotation=(rotation_from_angles(25, 0, 0) @ own.rotation).astype(np.float32), pixels=own.pixels + 60)
+    turned = replace(
+        own, rotation=(rotation_from_angles(25, 0, 0) @ own.rotation).astype(np.float32), pixels=own.pixels + 60
+    )
     retarget.rehearse([None, turned, own, turned])
     assert retarget.reference is not None
     assert retarget.reference.motion is own

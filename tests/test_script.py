@@ -67,7 +67,9 @@ def test_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, Any], entry: s
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"version": ' + b"1" * 5000 + b"}", b"[]", b"null"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b'{"version": ' + b"1" * 5000 + b"}", b"[]", b"null"]
+)
 def test_what_is_no_script_is_said_so(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "clip.json"
     path.write_bytes(data)

@@ -14,9 +14,11 @@ from narrate_stream.types import Frame, Motion
 
 F64 = NDArray[np.float64]
 FOCAL_FACTOR = 1.5  # focal length over the longer side, as for portraits
-RIGID = (10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 33, 133, 362, 263, 54, 284, 103, 332, 127, 356, 234, 454,
-         21, 251, 162, 389, 67, 297, 109, 338, 108, 337, 69, 299, 104, 333, 68, 298, 193, 417, 122, 351, 196, 419, 3, 248,
-         236, 456, 131, 360, 198, 420, 49, 279)  # fmt: skip
+RIGID = (
+    10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 33, 133, 362, 263, 54, 284, 103, 332, 127, 356, 234, 454,
+    21, 251, 162, 389, 67, 297, 109, 338, 108, 337, 69, 299, 104, 333, 68, 298, 193, 417, 122, 351, 196, 419, 3,
+    248, 236, 456, 131, 360, 198, 420, 49, 279,
+)  # fmt: skip
 FLIP = np.diag([1.0, -1.0, -1.0])  # our camera axes <-> OpenCV's
 LOST_SIZE = 0.05  # a face narrower than this share of the frame is not followed
 

@@ -11,6 +11,7 @@ import warp as wp
 
 @wp.func
 def look_up(table: wp.array2d(dtype=wp.vec3), x: float, y: float) -> wp.vec3:
+    """Bilinear table entry at x, y in 0..1."""
     last = float(table.shape[0] - 1)
     fx = wp.clamp(x * last, 0.0, last - 0.001)
     fy = wp.clamp(y * last, 0.0, last - 0.001)
@@ -25,6 +26,7 @@ def look_up(table: wp.array2d(dtype=wp.vec3), x: float, y: float) -> wp.vec3:
 
 @wp.func
 def to_byte(value: float, knee: float, encode: wp.array(dtype=wp.uint8)) -> wp.uint8:
+    """sRGB byte of a linear value, rolled off above `knee`."""
     v = value
     if v > knee:  # highlights roll off instead of clipping
         span = 1.0 - knee
@@ -50,7 +52,8 @@ def shade_pass(
     knee: float,
     out: wp.array2d(dtype=wp.uint8),
 ):
-    """Per pixel i: out = encode(albedo * shading * shadow + gloss * highlight * shadow); untouched where not covered."""
+    """Per pixel i: out = encode(albedo * shading * shadow + gloss * highlight * shadow); untouched where not
+    covered."""
     i = wp.tid()
     if covered[i] == wp.uint8(0):
         return

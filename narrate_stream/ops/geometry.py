@@ -33,7 +33,7 @@ def angles_from_rotation(rotation: Floats) -> NDArray[np.float64]:
     right = np.stack([np.cos(yaw), np.zeros_like(yaw), -np.sin(yaw)], -1)
     up = np.cross(forward, right)
     roll = np.arctan2(-(rotation[..., :, 0] * up).sum(-1), (rotation[..., :, 0] * right).sum(-1))
-    return np.degrees(np.stack([yaw, pitch, roll], -1))
+    return np.asarray(np.degrees(np.stack([yaw, pitch, roll], -1)), np.float64)
 
 
 def quaternion_from_rotation(rotation: Floats) -> NDArray[np.float64]:
@@ -59,7 +59,8 @@ def cross_matrix(v: Floats) -> Floats:
 
 
 def turned_by_weight(points: Floats, weight: Floats, rotation: Floats) -> Floats:
-    """(N, 3) points turned about the origin by the fraction `weight` (N,) of a rotation's angle (Rodrigues' formula)."""
+    """(N, 3) points turned about the origin by the fraction `weight` (N,) of a rotation's angle (Rodrigues'
+    formula)."""
     from scipy.spatial.transform import Rotation
 
     vector = Rotation.from_matrix(rotation).as_rotvec()
@@ -98,7 +99,9 @@ class Camera:
         return Camera(self.focal * factor, self.cx * factor + dx, self.cy * factor + dy)
 
 
-def similarity(source: Floats, target: Floats, weight: Floats | None = None) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+def similarity(
+    source: Floats, target: Floats, weight: Floats | None = None
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Least-squares scale, rotation (3, 3) and translation (3,) with target = scale * R @ source + t (Umeyama)."""
     w = np.ones(len(source)) if weight is None else np.asarray(weight, np.float64)
     w = w / w.sum()

@@ -122,9 +122,9 @@ def table_normals() -> NDArray[np.float64]:
     return decode_normals(np.stack(np.meshgrid(axis, axis), -1))
 
 
-def soft_cosine(cosine: NDArray[Any], softness: NDArray[Any]) -> NDArray[np.float64]:
+def soft_cosine(cosine: NDArray[Any], softness: Any) -> NDArray[np.float64]:
     """max(cos, 0), rounded at the terminator as an area light of this softness rounds it; 1 at cos = 1."""
-    s = np.maximum(softness, 1e-3)
+    s = np.maximum(softness, 1e-3).astype(cosine.dtype)
     rounded = np.where(cosine < -s, 0, np.where(cosine < s, (cosine + s) ** 2 / (4 * s), cosine))
     return np.asarray(rounded)
 
@@ -145,7 +145,7 @@ def highlight_normals(lighting: Lighting, n: NDArray[Any], sharpness: float = 28
     facing = np.clip(n[..., 2:], 0, 1)
     fresnel = 0.04 + 0.96 * (1 - facing) ** 5 * 0.35
     for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
-        half = d + [0, 0, 1]
+        half = np.asarray(d, np.float64) + np.array([0.0, 0.0, 1.0])
         half = half / (np.linalg.norm(half) + 1e-9)
         s = sharpness / (1 + 2.5 * float(softness))
         lobe = np.clip(n @ half, 0, 1) ** s * (s + 8) / 8
@@ -198,14 +198,25 @@ def environment(radiance: NDArray[Any], name: str, exposure: float | None = None
         softness.append(0.35)
         rest -= extra
     sh = np.einsum("hwk,hwc,hw->kc", sh_basis(d), rest, solid)
-    raw = Lighting(name, sh.astype(np.float32), np.array(directions, np.float32).reshape(-1, 3),
-                   np.array(colours, np.float32).reshape(-1, 3), np.array(softness, np.float32))
+    raw = Lighting(
+        name,
+        sh.astype(np.float32),
+        np.array(directions, np.float32).reshape(-1, 3),
+        np.array(colours, np.float32).reshape(-1, 3),
+        np.array(softness, np.float32),
+    )
     if exposure is None:
         around = np.array([direction(a, e) for a in (-40, 0, 40) for e in (-20, 10, 35)])
         exposure = 0.95 / max(float(shade_normals(raw, around).mean()), 1e-6)
     blurred = blurred_environment(np.asarray(radiance, np.float64))
-    return Lighting(name, raw.sh * exposure, raw.directions, raw.colours * exposure, raw.softness,
-                    (blurred * exposure).astype(np.float32))
+    return Lighting(
+        name,
+        raw.sh * exposure,
+        raw.directions,
+        raw.colours * exposure,
+        raw.softness,
+        (blurred * exposure).astype(np.float32),
+    )
 
 
 def blurred_environment(radiance: NDArray[Any]) -> NDArray[np.float64]:
@@ -225,28 +236,66 @@ def ambient(level: NDArray[Any] | float, sky: float = 0.0) -> Array:
     return sh.astype(np.float32)
 
 
-# A photographer's rigs. Key, fill and rim as (azimuth, elevation, intensity, softness, kelvin or RGB); the key stands on
+# A photographer's rigs. Key, fill and rim as (azimuth, elevation, intensity, softness, kelvin or RGB); the key stands
+# on
 # the image's left unless the face is turned; *short* lights the side of the face turned away from the camera, *broad*
 # the side turned toward it.
 Rig = tuple[tuple[float, float, float, float, Any], ...]
 PRESETS: dict[str, tuple[Rig, float, str]] = {
-    "rembrandt": (((-48, 42, 1.15, 0.25, 4800), (60, 5, 0.10, 1.0, 6000)), 0.10, "key high at 45 degrees: a triangle of light on the far cheek"),
-    "loop": (((-32, 34, 1.05, 0.35, 5200), (50, 5, 0.16, 1.0, 5600)), 0.16, "key a little aside: a small loop of shadow beside the nose"),
-    "butterfly": (((0, 52, 1.1, 0.35, 5400), (0, -30, 0.12, 1.0, 5600)), 0.14, "key high in front: a butterfly of shadow under the nose"),
+    "rembrandt": (
+        ((-48, 42, 1.15, 0.25, 4800), (60, 5, 0.10, 1.0, 6000)),
+        0.10,
+        "key high at 45 degrees: a triangle of light on the far cheek",
+    ),
+    "loop": (
+        ((-32, 34, 1.05, 0.35, 5200), (50, 5, 0.16, 1.0, 5600)),
+        0.16,
+        "key a little aside: a small loop of shadow beside the nose",
+    ),
+    "butterfly": (
+        ((0, 52, 1.1, 0.35, 5400), (0, -30, 0.12, 1.0, 5600)),
+        0.14,
+        "key high in front: a butterfly of shadow under the nose",
+    ),
     "split": (((-92, 8, 1.35, 0.25, 5000),), 0.05, "key from the side: half the face in the dark"),
-    "broad": (((-55, 22, 1.1, 0.5, 5200), (60, 0, 0.12, 1.0, 5800)), 0.12, "key on the side of the face turned to the camera"),
-    "short": (((55, 22, 1.1, 0.5, 5200), (-60, 0, 0.12, 1.0, 5800)), 0.12, "key on the side turned away from the camera"),
-    "clamshell": (((0, 42, 0.85, 0.7, 5400), (0, -38, 0.45, 0.9, 5400)), 0.14, "a large key above and a reflector below: beauty"),
-    "rim": (((-138, 30, 1.9, 0.3, 6500), (140, 25, 1.5, 0.3, 6500), (0, 10, 0.10, 1.0, 5000)), 0.05, "two lights from behind: bright edges, dark front"),
+    "broad": (
+        ((-55, 22, 1.1, 0.5, 5200), (60, 0, 0.12, 1.0, 5800)),
+        0.12,
+        "key on the side of the face turned to the camera",
+    ),
+    "short": (
+        ((55, 22, 1.1, 0.5, 5200), (-60, 0, 0.12, 1.0, 5800)),
+        0.12,
+        "key on the side turned away from the camera",
+    ),
+    "clamshell": (
+        ((0, 42, 0.85, 0.7, 5400), (0, -38, 0.45, 0.9, 5400)),
+        0.14,
+        "a large key above and a reflector below: beauty",
+    ),
+    "rim": (
+        ((-138, 30, 1.9, 0.3, 6500), (140, 25, 1.5, 0.3, 6500), (0, 10, 0.10, 1.0, 5000)),
+        0.05,
+        "two lights from behind: bright edges, dark front",
+    ),
     "flat": (((0, 8, 0.55, 1.0, 5600),), 0.45, "large and frontal: hardly any shadow"),
-    "neon": (((-70, 12, 1.15, 0.4, (1.0, 0.10, 0.62)), (70, 8, 1.1, 0.4, (0.08, 0.45, 1.0)), (0, 50, 0.10, 0.8, (0.5, 0.3, 1.0))), 0.035, "magenta from the left, cyan from the right"),
+    "neon": (
+        (
+            (-70, 12, 1.15, 0.4, (1.0, 0.10, 0.62)),
+            (70, 8, 1.1, 0.4, (0.08, 0.45, 1.0)),
+            (0, 50, 0.10, 0.8, (0.5, 0.3, 1.0)),
+        ),
+        0.035,
+        "magenta from the left, cyan from the right",
+    ),
     "sunset": (((-62, 12, 1.3, 0.2, 2600), (70, 35, 0.22, 1.0, 9500)), 0.10, "a low warm sun and a blue sky"),
     "candle": (((12, -28, 1.05, 0.5, 1900),), 0.035, "warm and from below"),
-}  # fmt: skip
+}
 
 
 def preset(name: str, turned: float = 0.0) -> Lighting:
-    """The rig of that name. `turned`: the portrait's own yaw in degrees, which decides the sides of *broad* and *short*.
+    """The rig of that name. `turned`: the portrait's own yaw in degrees, which decides the sides of *broad* and
+    *short*.
 
     Raises KeyError for an unknown name.
     """
@@ -275,7 +324,9 @@ def sun(az: float, el: float, gain: float = 1.0) -> Lighting:
     )
 
 
-def stage_weights(d: NDArray[Any], count: int = STAGE_LIGHTS, near: int = 4) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def stage_weights(
+    d: NDArray[Any], count: int = STAGE_LIGHTS, near: int = 4
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(near,) indices of the stage lights closest to direction d (3,), and their weights (sum 1)."""
     cosine = stage_directions(count) @ (np.asarray(d, np.float64) / (np.linalg.norm(d) + 1e-12))
     index = np.argsort(-cosine)[:near]
