@@ -143,6 +143,8 @@ def light_on_face(image: Image, pixels: NDArray[Any], points: NDArray[Any], name
     level = colour.mean(-1)
     lo, hi = np.percentile(level[use], [8, 98])
     use &= (level > lo) & (level < hi)
+    if use.sum() < 40:
+        return Lighting(name, ops.ambient(0.8))
     grey = ops.fit_sh(level[use], normals[use])
     tint = np.median(colour[use], 0)
     skin = np.array([1.28, 0.94, 0.78])  # what skin itself does to white light, on average

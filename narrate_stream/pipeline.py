@@ -61,6 +61,7 @@ class Pipeline:
         self.retarget = Retargeter(model, motion)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
+        self._room: Lighting | None = None
         self._light_name, self._target = "", Lighting("original", original=True)
         self._from, self._changed = self._target, -1e9
         self._light, self._blend = self._target, 1.0
@@ -70,7 +71,6 @@ class Pipeline:
         self._motion, self._lost = still_motion(), 0.0
         self._time: float | None = None
         self._calibrate = False
-        self._room: Lighting | None = None
         neutral = getattr(driver, "neutral", None)
         if neutral is not None:
             self.retarget.calibrate(neutral)

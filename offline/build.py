@@ -240,7 +240,7 @@ def assemble_mesh(
     parts = rig.MeshParts()
     mirror = np.subtract(by_name["mirror"], cells[-1].origin) if turned else None
     rig.add_face(parts, fit, marks, surface, portrait.camera, alpha, mirror)
-    rig.add_rest(parts, fit, marks, surface, portrait.camera, alpha)
+    rig.add_rest(parts, fit, marks, surface, portrait.camera, alpha, portrait.borders)
     for cell, place in zip(cells, places, strict=True):
         if "eyeball" in cell.name or "iris" in cell.name:
             rig.add_eye(

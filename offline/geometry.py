@@ -30,7 +30,8 @@ class Surface:
     """z (h, w) cm camera space and normal (h, w, 3) of the whole person at depth resolution; coarse: the normals before
     anything fine; face (h, w) true inside the face's outline; camera of these maps; scale: map pixels per canvas pixel;
     middle: z of the plane of the silhouette; neck (h, w) z of what lies behind the jaw;
-    back (h, w) z of the far side of the head, meeting the front at the silhouette; below: nearest to the lower jaw."""
+    back (h, w) z of the far side of the head, meeting the front at the silhouette; rim (h, w) z of the
+    nearest point of the face; below: nearest to the lower jaw."""
 
     z: F64
     normal: F64
@@ -41,6 +42,7 @@ class Surface:
     middle: float
     neck: F64
     back: F64
+    rim: F64
     below: NDArray[np.bool_]
 
 
@@ -112,7 +114,7 @@ def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera)
     normal = cv2.GaussianBlur(normal, (0, 0), 0.8)
     normal = without_crease(normal, face, below)
     joined = integrate(normal, z, *prior_weights(z, face, cover, unit), small)
-    return Surface(joined, normal, normal, face, small, scale, middle, neck, back, below)
+    return Surface(joined, normal, normal, face, small, scale, middle, neck, back, nearest_fill(z, face, middle), below)
 
 
 def without_crease(normal: F64, face: NDArray[np.bool_], below: NDArray[np.bool_]) -> F64:

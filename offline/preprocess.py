@@ -19,6 +19,7 @@ F64 = NDArray[np.float64]
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 MIN_FACE = 40  # pixels between the temples below which no usable model can come out
+SMALL = 600  # pixels: the longer side of crops that are doubled
 FOCAL_FACTOR = 1.5  # focal length over the longer side of the picture: about 37 degrees of view
 
 
@@ -38,6 +39,7 @@ class Portrait:
     camera: Camera
     faces: int
     tight: bool
+    borders: tuple[bool, bool, bool, bool]
 
 
 def find_face(image: Image, name: str) -> tuple[F64, int]:
@@ -81,7 +83,8 @@ def prepare(picture: Picture, size: int) -> Portrait:
     h, w = picture.image.shape[:2]
     x0, y0, x1, y1 = crop_box(landmarks, w, h)
     longest = max(x1 - x0, y1 - y0)
-    scale = min(size, max(longest, 512)) / longest
+    # small pictures are doubled, not stretched by any factor: halving gives their own pixels back
+    scale = size / longest if longest > size else (2.0 if longest <= min(SMALL, size / 2) else 1.0)
     out = max(16, round((x1 - x0) * scale)), max(16, round((y1 - y0) * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
 
@@ -94,9 +97,10 @@ def prepare(picture: Picture, size: int) -> Portrait:
     marks = refined(image, marks)
     face = np.ptp(landmarks[:, 0]), np.ptp(landmarks[:, 1])
     tight = face[0] > 0.62 * w and face[1] > 0.62 * h
+    borders = x0 == 0, y0 == 0, x1 == w, y1 == h
     focal = FOCAL_FACTOR * max(w, h) * scale
     camera = Camera(focal, (w / 2 - x0) * scale - 0.5, (h / 2 - y0) * scale - 0.5)
-    return Portrait(image, alpha, marks, (float(x0), float(y0), float(scale)), camera, faces, tight)
+    return Portrait(image, alpha, marks, (float(x0), float(y0), float(scale)), camera, faces, tight, borders)
 
 
 def refined(image: Image, marks: F64) -> F64:

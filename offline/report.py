@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.drivers.script import Script, ScriptDriver, parse_script
+from narrate_stream.drivers.script import ScriptDriver, parse_script
 from narrate_stream.errors import NarrateError
 from narrate_stream.files import write_bytes, write_png
-from narrate_stream.fusion import head_framing
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.pipeline import Pipeline
 from narrate_stream.types import Frame, Image, View
-from offline.build import Build
 from offline.facemesh import face_topology
-from offline.stills import Studio
+from offline.geometry import Surface
+from offline.preprocess import Portrait
 
 F64 = NDArray[np.float64]
 SHOT = 480  # pixels of a rendered picture
@@ -37,7 +36,43 @@ GREEN = (18, 168, 74)
 Figure = tuple[str, str, Image]  # file name, caption, picture
 
 
-def write_report(made: Build, directory: Path) -> None:
+class HasNormals(Protocol):
+    """What the page needs of `offline.build.Maps`."""
+
+    @property
+    def normal(self) -> F64:
+        """(H, W, 3) normals at canvas size."""
+
+
+class Made(Protocol):
+    """What the page needs of `offline.build.Build`, which imports this module and so cannot be imported here."""
+
+    @property
+    def model(self) -> HybridModel:
+        """The finished model."""
+
+    @property
+    def portrait(self) -> Portrait:
+        """Crop and landmarks."""
+
+    @property
+    def alpha(self) -> NDArray[np.float32]:
+        """(H, W) the matte."""
+
+    @property
+    def surface(self) -> Surface:
+        """Depth and coarse normals."""
+
+    @property
+    def maps(self) -> HasNormals:
+        """The model's normals."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each step took."""
+
+
+def write_report(made: Made, directory: Path) -> None:
     """`index.html` and the pictures it shows, in `directory`. Raises NarrateError when it cannot be written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -67,7 +102,7 @@ def fitted(picture: NDArray[np.uint8]) -> Image:
     return np.asarray(cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def portrait_figures(made: Build) -> list[Figure]:
+def portrait_figures(made: Made) -> list[Figure]:
     """What was found in the picture."""
     alpha = made.alpha[..., None]
     keyed = (made.portrait.image * alpha + np.array(GREEN) * (1 - alpha) + 0.5).astype(np.uint8)
@@ -84,7 +119,7 @@ def portrait_figures(made: Build) -> list[Figure]:
     ]
 
 
-def with_landmarks(made: Build) -> Image:
+def with_landmarks(made: Made) -> Image:
     """The crop, the face's tessellation faintly and the landmarks as dots."""
     out = made.portrait.image.copy()
     marks, size = made.portrait.landmarks[:, :2], max(out.shape[:2])
@@ -104,7 +139,7 @@ def edge_lines(triangles: NDArray[Any], pixels: F64) -> list[NDArray[np.int32]]:
     return list(np.round(pixels[edges] * 16).astype(np.int32))
 
 
-def geometry_figures(made: Build) -> list[Figure]:
+def geometry_figures(made: Made) -> list[Figure]:
     """Depth, normals before and after, and the mesh."""
     person = made.alpha
     return [
@@ -129,7 +164,7 @@ def over_dark(picture: NDArray[Any], alpha: NDArray[np.float32]) -> Image:
     return np.asarray(np.clip(picture * a + np.array([22, 24, 30]) * (1 - a) + 0.5, 0, 255), np.uint8)
 
 
-def depth_picture(made: Build) -> Image:
+def depth_picture(made: Made) -> Image:
     """The surface's depth in colours, its contours 1 cm apart."""
     h, w = made.alpha.shape
     z = cv2.resize(made.surface.z, (w, h), interpolation=cv2.INTER_LINEAR)
@@ -142,7 +177,7 @@ def depth_picture(made: Build) -> Image:
     return over_dark(colour * (1 - 0.35 * line[..., None]), made.alpha)
 
 
-def wireframe(made: Build) -> Image:
+def wireframe(made: Made) -> Image:
     """The mesh over the dimmed crop: the physical face bright, the rest faint."""
     model = made.model
     scale = max(1.0, 900 / max(model.canvas))
@@ -158,14 +193,12 @@ def wireframe(made: Build) -> Image:
 
 def view_figures(model: HybridModel) -> list[Figure]:
     """The resting portrait from the sides, above and below."""
-    studio = Studio(model, head_framing(model, SHOT))
-    return [(f"view-{slug(name)}.png", f"{name}°", studio.shoot("original", view)) for name, view in VIEWS.items()]
+    return [(f"view-{slug(name)}.png", f"{name}°", shot(model, view=view)) for name, view in VIEWS.items()]
 
 
 def light_figures(model: HybridModel) -> list[Figure]:
     """Four lights that show four faults: cast shadow, half face, from above, from behind."""
-    studio = Studio(model, head_framing(model, SHOT))
-    return [(f"light-{name}.png", name.capitalize(), studio.shoot(name, View())) for name in LIGHTS]
+    return [(f"light-{name}.png", name.capitalize(), shot(model, light=name)) for name in LIGHTS]
 
 
 def expression_figures(model: HybridModel) -> list[Figure]:
@@ -175,8 +208,13 @@ def expression_figures(model: HybridModel) -> list[Figure]:
 
 def expression(model: HybridModel, weights: dict[str, float]) -> Image:
     """The avatar holding one expression."""
-    script: Script = parse_script({"version": 1, "frames": [{"time": 0, "expression": weights}]})
-    pipeline = Pipeline(model, size=SHOT, driver=ScriptDriver(script))
+    script = parse_script({"version": 1, "frames": [{"time": 0, "expression": weights}]})
+    return shot(model, driver=ScriptDriver(script))
+
+
+def shot(model: HybridModel, **options: Any) -> Image:
+    """One picture of the head; options as `Pipeline` takes them."""
+    pipeline = Pipeline(model, size=SHOT, **options)
     try:
         return pipeline.step(Frame(np.full((64, 64, 3), 127, np.uint8))).image
     finally:
@@ -218,7 +256,7 @@ td.time { text-align: right; white-space: nowrap; width: 5.5em; padding-right: 0
 """
 
 
-def page(made: Build, sections: dict[str, list[Figure]]) -> str:
+def page(made: Made, sections: dict[str, list[Figure]]) -> str:
     """The whole document; nothing is loaded from elsewhere."""
     model = made.model
     name = escape(model.name)
@@ -244,7 +282,7 @@ def section(title: str, figures: list[Figure]) -> str:
     return f'<h2>{escape(title)}</h2>\n<div class="grid">\n{cards}</div>\n'
 
 
-def timings(made: Build) -> str:
+def timings(made: Made) -> str:
     """How long each step took."""
     longest = max(made.seconds.values(), default=0.0) or 1.0
     rows = "".join(
@@ -255,7 +293,7 @@ def timings(made: Build) -> str:
     return f"<table><caption>Steps</caption>{rows}</table>"
 
 
-def origins(made: Build) -> str:
+def origins(made: Made) -> str:
     """Where the model comes from and what it holds."""
     model = made.model
     facts = {

@@ -168,12 +168,18 @@ def nearest_partner(triangles: NDArray[Any]) -> NDArray[np.int64]:
     return np.asarray(cKDTree(middle).query(middle * [-1, 1, 1])[1])
 
 
-def sheet_grid(canvas: tuple[int, int]) -> tuple[F64, F64, float]:
-    """Grid x and y coordinates in canvas pixels, apron included, and the step."""
+def sheet_grid(canvas: tuple[int, int], borders: tuple[bool, bool, bool, bool]) -> tuple[F64, F64, float]:
+    """Grid x and y coordinates in canvas pixels and the step. The apron goes on only where the canvas ends at the
+    photograph's own border (left, top, right, bottom): elsewhere the photograph itself goes on."""
     w, h = canvas
     step = max(w, h) / CELLS
-    xs = np.arange(-round(APRON * w / step), round((1 + APRON) * w / step) + 1) * step
-    ys = np.arange(-round(APRON * h / step), round((1 + APRON) * h / step) + 1) * step
+    left, top, right, bottom = (APRON if border else 0.0 for border in borders)
+    xs = np.arange(-round(left * w / step), np.ceil((1 + right) * w / step - (right == 0)) + 1) * step
+    ys = np.arange(-round(top * h / step), np.ceil((1 + bottom) * h / step - (bottom == 0)) + 1) * step
+    if right == 0:
+        xs = np.append(xs[xs < w - 1], w - 1)
+    if bottom == 0:
+        ys = np.append(ys[ys < h - 1], h - 1)
     return xs, ys, step
 
 
@@ -226,14 +232,22 @@ def neck_source(
     return x + t * (mx - x), y + t * (my - y)
 
 
-def add_rest(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array) -> None:
+def add_rest(
+    parts: MeshParts,
+    fit: FaceFit,
+    landmarks: F64,
+    surface: Surface,
+    camera: Camera,
+    alpha: Array,
+    borders: tuple[bool, bool, bool, bool],
+) -> None:
     """Hair, ears, neck, clothing: a front sheet with the picture's matte, and behind the head its mirror image."""
     h, w = alpha.shape
-    xs, ys, step = sheet_grid((w, h))
+    xs, ys, step = sheet_grid((w, h), borders)
     gx, gy = (a.ravel() for a in np.meshgrid(xs, ys))
     sx, sy = reflected(gx, w), reflected(gy, h)
     mx, my = (sx + 0.5) * surface.scale - 0.5, (sy + 0.5) * surface.scale - 0.5
-    grown = cv2.dilate(alpha, np.ones((2 * int(0.8 * step) + 1,) * 2, np.uint8))
+    grown = cv2.dilate(alpha, np.ones((2 * int(1.5 * step) + 1,) * 2, np.uint8))  # whole cells
     own = (gx >= -step) & (gx <= w - 1 + step) & (gy >= -step) & (gy <= h - 1 + step)
     person = sample(grown, np.clip(gx, 0, w - 1), np.clip(gy, 0, h - 1)) > np.where(own, 0.02, 0.9)
     face = surface.face.astype(np.uint8)
@@ -242,12 +256,10 @@ def add_rest(parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, c
     deep = sample(cv2.erode(face, np.ones((2 * margin + 1,) * 2)), mx, my) > 0.5
     under = inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5)
     z = sample(surface.z, mx, my)
-    touching = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.5
-    z = np.where(
-        touching & ~inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5),
-        np.minimum(z, sample(surface.neck, mx, my)),
-        z,
-    )
+    # the neck stays behind the rim of the jaw, the more so the nearer to it
+    apart = sample(cv2.distanceTransform(1 - face, cv2.DIST_L2, 5), mx, my) * (-surface.middle / surface.camera.focal)
+    below = sample(surface.below.astype(np.uint8), mx, my) > 0.5
+    z = np.where(below & ~inside, np.minimum(z, sample(surface.rim, mx, my) - 0.7 + 0.35 * apart), z)
     z = np.where(inside, z - 0.5, z)
     inward = sample(cv2.distanceTransform(face, cv2.DIST_L2, 5), mx, my) / surface.scale
     chin = float(np.linalg.norm(landmarks[152, :2] - landmarks[17, :2]))
@@ -290,7 +302,10 @@ def hair_source(source: F64, landmarks: F64, alpha: Array, surface: Surface) -> 
     table[label[rows, columns]] = np.column_stack([columns, rows])
     ix, iy = np.round(source[:, 0]).astype(int), np.round(source[:, 1]).astype(int)
     out = source.copy()
-    inside = face[iy, ix]
+    # near the silhouette the matte must stay the picture's own, or the far side would look out beyond it
+    reach = 2 * max(h, w) // CELLS + 1
+    deep = cv2.erode((alpha > 0.97).astype(np.uint8), np.ones((2 * reach + 1,) * 2)) > 0
+    inside = (face & deep)[iy, ix]
     out[inside, :2] = table[label[iy[inside], ix[inside]]]
     return out
 

@@ -462,6 +462,7 @@ def test_serve(live: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None
     }
     assert f"http://127.0.0.1:{port}/" in capsys.readouterr().err
     avatar = make({"model": "two", "light": "rim", "background": "blur"})
+    assert avatar.options.pop("driver") is not None
     assert avatar.options == {"size": 256, "light": "rim", "background": "blur", "device": "cpu"}
     assert make({"size": 128}).options["size"] == 128
     for wrong in ({"model": "three"}, {"size": 1024}, {"size": 127}, {"size": True}, {"size": "256"}):

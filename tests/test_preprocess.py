@@ -29,7 +29,7 @@ def test_the_astronauts_face_is_found(portrait: Portrait) -> None:
     assert face.mean(0) == pytest.approx([225, 115], abs=15)  # where it is in the photograph
     assert portrait.faces == 1
     assert not portrait.tight
-    assert max(portrait.image.shape) == 512
+    assert 300 <= max(portrait.image.shape) <= 512  # never larger than asked for
     eyes = portrait.landmarks[[468, 473], 0]
     assert eyes[0] < eyes[1]  # the subject's right eye is on the image's left
 
