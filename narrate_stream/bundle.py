@@ -24,6 +24,7 @@ VERSION = 1
 Bytes = NDArray[np.uint8]
 _PNG = ("texture", "albedo", "alpha", "surface")
 _JPEG = ("plate", "backdrop")
+EXACT_BYTES = 4_000_000  # backgrounds up to 1.3 megapixels are kept to the byte, larger ones as JPEG
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,8 @@ class HybridModel:
 
 def _encode(name: str, picture: Bytes) -> Bytes:
     swapped = picture[..., [2, 1, 0, 3][: picture.shape[2]]] if picture.ndim == 3 else picture
-    kind, options = (
-        (".png", [cv2.IMWRITE_PNG_COMPRESSION, 4]) if name in _PNG else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95])
-    )
+    exact = name in _PNG or picture.size <= EXACT_BYTES
+    kind, options = (".png", [cv2.IMWRITE_PNG_COMPRESSION, 4]) if exact else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95])
     done, data = cv2.imencode(kind, np.ascontiguousarray(swapped), options)
     if not done:
         raise BundleError(f"{name}: the picture could not be encoded")
@@ -163,37 +163,60 @@ def _assembled(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Hy
 
 
 def _checked(model: HybridModel) -> HybridModel:
-    """Kernels trust indices and shapes, so an untrusted file is checked here, once. Raises ValueError."""
-    count = len(model.vertices)
-    atlas = model.texture.shape[:2]
-    good = (
-        model.vertices.shape == model.source.shape == (count, 3)
-        and model.triangles.ndim == 2
-        and model.triangles.shape[1] == 3
-        and model.triangles.dtype == np.int32
-        and (len(model.triangles) == 0 or (model.triangles.min() >= 0 and model.triangles.max() < count))
-        and model.head_weight.shape == model.jaw_weight.shape == model.eye.shape == (count,)
-        and model.rig_indptr.shape == (count + 1,)
-        and model.rig_index.shape == model.rig_value.shape == (int(model.rig_indptr[-1]),)
-        and (np.diff(model.rig_indptr) >= 0).all()
-        and (len(model.rig_index) == 0 or (model.rig_index.min() >= 0 and model.rig_index.max() < 468))
-        and model.albedo.shape == model.texture.shape == (*atlas, 3)
-        and model.alpha.shape == atlas
-        and model.surface.shape == (*atlas, 4)
-        and model.neutral.shape == (478, 3)
-        and model.rotation.shape == (3, 3)
-        and model.transport.ndim == 3
-        and model.cells.ndim == 2
-        and model.cells.shape[1] == 6
-        and np.isfinite(model.cells).all()
-        and model.plate.ndim == model.backdrop.ndim == 3
-        and model.texture.shape[0] >= model.plate.shape[0]
-        and model.texture.shape[1] == model.plate.shape[1]
-        and min(model.frame_size) > 0
-        and all(
-            np.isfinite(a).all() for a in (model.vertices, model.source, model.rig_value, model.neutral, model.light)
-        )
+    """Kernels trust indices, shapes and numbers, so an untrusted file is checked here, once. Raises ValueError."""
+    count, atlas = len(model.vertices), model.texture.shape[:2]
+    shapes: dict[str, tuple[int, ...]] = {
+        "rotation": (3, 3),
+        "translation": (3,),
+        "pivot": (3,),
+        "neutral": (478, 3),
+        "vertices": (count, 3),
+        "source": (count, 3),
+        "triangles": (len(model.triangles), 3),
+        "head_weight": (count,),
+        "jaw_weight": (count,),
+        "eye": (count,),
+        "rig_indptr": (count + 1,),
+        "rig_value": model.rig_index.shape,
+        "texture": (*atlas, 3),
+        "albedo": (*atlas, 3),
+        "alpha": atlas,
+        "surface": (*atlas, 4),
+        "plate": (*model.plate.shape[:2], 3),
+        "backdrop": (*model.backdrop.shape[:2], 3),
+        "cells": (len(model.cells), 6),
+        "light": (9,),
+    }
+    for name, shape in shapes.items():
+        array = getattr(model, name)
+        if array.shape != shape:
+            raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} holds numbers that are none")
+    crop, frame = np.array(model.crop, np.float64), np.array(model.frame_size)
+    require(crop.shape == (3,) and np.isfinite(crop).all() and 0.01 < crop[2] < 100, "crop")
+    require(frame.shape == (2,) and frame.min() >= 16 and frame.max() <= 32768, "frame_size")
+    require(
+        np.isfinite([model.camera.focal, model.camera.cx, model.camera.cy]).all() and model.camera.focal > 1, "camera"
     )
-    if not good:
-        raise ValueError("its parts do not fit together")
+    require(type(model.name) is str and type(model.provenance) is dict, "name or provenance")
+    require(count > 0 and len(model.triangles) > 0, "mesh")
+    require(
+        model.triangles.dtype == np.int32 and model.triangles.min() >= 0 and model.triangles.max() < count, "triangles"
+    )
+    indptr, index = model.rig_indptr, model.rig_index
+    require(indptr[0] == 0 and indptr[-1] == len(index) and bool((np.diff(indptr) >= 0).all()), "rig")
+    require(len(index) == 0 or (index.min() >= 0 and index.max() < 468), "rig")
+    require(bool(np.isin(model.eye, (0, 1, 2)).all()) and np.abs(model.vertices).max() < 1e4, "vertices")
+    require(
+        model.transport.ndim == 3 and min(model.transport.shape) > 0 and model.transport.dtype == np.uint8, "transport"
+    )
+    require(atlas[0] >= model.plate.shape[0] >= 16 and atlas[1] == model.plate.shape[1] >= 16, "atlas")
+    require(bool((np.abs(model.cells) <= 65536).all()), "cells")
     return model
+
+
+def require(good: Any, what: str) -> None:
+    """Raises ValueError naming the part that does not hold."""
+    if not good:
+        raise ValueError(f"its {what} cannot be right")

@@ -48,23 +48,8 @@ def head_framing(model: HybridModel, size: int) -> Framing:
 
 def framed(picture: Image, framing: Framing) -> Image:
     """A canvas-sized picture as this framing shows it (outside: its border goes on)."""
-    k, (w, h) = framing.scale, framing.size
-    if k < 0.7:  # area-average first: remap alone would alias
-        half = cv2.resize(picture, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
-        fx, fy = half.shape[1] / picture.shape[1], half.shape[0] / picture.shape[0]
-        x = (np.arange(w) - framing.dx) / k
-        y = (np.arange(h) - framing.dy) / k
-        gx, gy = np.meshgrid((x + 0.5) * fx - 0.5, (y + 0.5) * fy - 0.5)
-        return np.asarray(
-            cv2.remap(
-                half, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
-        )
-    gx, gy = np.meshgrid((np.arange(w) - framing.dx) / k, (np.arange(h) - framing.dy) / k)
-    how = cv2.INTER_LINEAR if k <= 1.01 else cv2.INTER_CUBIC
-    return np.asarray(
-        cv2.remap(picture, gx.astype(np.float32), gy.astype(np.float32), how, borderMode=cv2.BORDER_REPLICATE)
-    )
+    w, h = framing.size
+    return resampled(picture, (np.arange(w) - framing.dx) / framing.scale, (np.arange(h) - framing.dy) / framing.scale)
 
 
 def background_of(model: HybridModel, framing: Framing, kind: str) -> Image:
@@ -83,23 +68,33 @@ def background_of(model: HybridModel, framing: Framing, kind: str) -> Image:
 
 
 def over_backdrop(model: HybridModel, framing: Framing) -> Image:
-    """The clean plate inside the canvas, the photograph itself outside it, where a framing shows more."""
+    """The background of this framing: the photograph itself where nobody stands, the clean plate behind the person."""
     w, h = framing.size
-    plate = framed(model.plate, framing)
     cw, ch = model.canvas
+    plate = framed(model.plate, framing)
+    person = framed(np.repeat(cv2.dilate(model.alpha[:ch], np.ones((3, 3), np.uint8))[..., None], 3, -1), framing)
     x = (np.arange(w) - framing.dx) / framing.scale
     y = (np.arange(h) - framing.dy) / framing.scale
-    ok = ((x >= -0.5) & (x <= cw - 0.5))[None, :] & ((y >= -0.5) & (y <= ch - 0.5))[:, None]
-    if ok.all():
-        return plate
+    inside = ((x >= -0.5) & (x <= cw - 0.5))[None, :] & ((y >= -0.5) & (y <= ch - 0.5))[:, None]
     x0, y0, scale = model.crop
-    bw = model.backdrop.shape[1]
-    k = bw / model.frame_size[0]
-    gx, gy = np.meshgrid(((x + 0.5) / scale + x0) * k - 0.5, ((y + 0.5) / scale + y0) * k - 0.5)
-    whole = cv2.remap(
-        model.backdrop, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.where(ok[..., None], plate, whole)
+    k = model.backdrop.shape[1] / model.frame_size[0]
+    bx, by = ((x + 0.5) / scale + x0) * k - 0.5, ((y + 0.5) / scale + y0) * k - 0.5
+    if model.canvas[0] < scale * model.frame_size[0] - 1 or abs(framing.scale * scale - k) < 1e-6:
+        whole = resampled(model.backdrop, bx, by)
+        return np.where((inside & (person.max(-1) > 0))[..., None], plate, whole)
+    return plate
+
+
+def resampled(picture: Image, x: NDArray[np.float64], y: NDArray[np.float64]) -> Image:
+    """`picture` at columns x (W,) and rows y (H,), area-averaged when that shrinks it; its border goes on outside."""
+    step = float(x[-1] - x[0]) / max(len(x) - 1, 1)
+    if step > 1.4:
+        small = cv2.resize(picture, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+        fx, fy = small.shape[1] / picture.shape[1], small.shape[0] / picture.shape[0]
+        return resampled(np.asarray(small, np.uint8), (x + 0.5) * fx - 0.5, (y + 0.5) * fy - 0.5)
+    gx, gy = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    how = cv2.INTER_LINEAR if step > 0.99 else cv2.INTER_CUBIC
+    return np.asarray(cv2.remap(picture, gx, gy, how, borderMode=cv2.BORDER_REPLICATE))
 
 
 def fuse(core: Image, fringe: NDArray[np.uint8], gbuffer: GBuffer, background: Image) -> Image:

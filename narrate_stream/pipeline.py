@@ -68,7 +68,7 @@ class Pipeline:
         self.set_light(light)
         self._changed = -1e9
         self.set_background(background)
-        self._motion, self._lost = still_motion(), 0.0
+        self._motion, self._lost, self._seen = still_motion(), 0.0, False
         self._time: float | None = None
         self._calibrate = False
         neutral = getattr(driver, "neutral", None)
@@ -106,13 +106,13 @@ class Pipeline:
         if self._calibrate:
             self._calibrate = False
             self.retarget.calibrate(motion)
-        self._lost = 0.0
+        self._lost, self._seen = 0.0, True
         self._motion = self.retarget(motion, seconds)
         return self._motion
 
     def hold(self, seconds: float) -> AvatarMotion:
         """The avatar's motion while no face is seen: eases to the portrait and stays there."""
-        self._lost += seconds
+        self._lost, self._seen = self._lost + seconds, False
         keep = float(np.exp(-seconds / (HOLD / 3)))
         last = self._motion
         turn = partial_rotations(last.pose.rotation.astype(np.float64), np.array([keep]))[0]
@@ -181,7 +181,7 @@ class Pipeline:
             "light": self._light_name,
             "view": {"yaw": self.view.yaw, "pitch": self.view.pitch},
             "background": self._background_name,
-            "tracking": self._lost == 0.0 and self.retarget.reference is not None,
+            "tracking": self._seen,
             "pose": {"yaw": yaw, "pitch": pitch, "roll": roll},
             "model": self.model.name,
         }

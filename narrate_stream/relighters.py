@@ -145,6 +145,8 @@ class LightMapRelighter:
         self._x, self._y = (np.ascontiguousarray(surface[..., c] * (TABLE - 1)) for c in (0, 1))
         self._head = np.ascontiguousarray(np.repeat(surface[..., 2:3], 3, -1))
         flat = cv2.resize(linear_table()[model.albedo], self.size, interpolation=cv2.INTER_AREA)
+        seen = cv2.resize(linear_table()[model.texture], self.size, interpolation=cv2.INTER_AREA)
+        self._own = np.clip(seen / np.maximum(flat, 0.004), 0, 4)  # the portrait's own light, as a map on the albedo
         # a highlight is added to the picture; as part of a map that multiplies the albedo it is divided by it here
         self._shine = np.ascontiguousarray(surface[..., 3:4] / np.maximum(flat, DARKEST_SHINE))
         # bytes of the square root of linear light: a product there is a byte multiplication, evenly fine to the eye
@@ -164,7 +166,11 @@ class LightMapRelighter:
         mixed = cv2.add(still, cv2.multiply(cv2.subtract(turning, still), self._head))
         if lighting.original:
             return np.asarray(mixed, np.float32)
-        return np.asarray(cv2.multiply(mixed, self.shading.atlas_shadow(lighting, rotation, self.size)), np.float32)
+        lit = np.asarray(cv2.multiply(mixed, self.shading.atlas_shadow(lighting, rotation, self.size)), np.float32)
+        if lighting.share > 0:
+            own = self.shading.tables(Lighting("original", original=True), rotation)
+            lit += np.float32(lighting.share) * (self._lit(own.head, own.head_shine) * self._own - lit)
+        return lit
 
     def _lit(self, diffuse: Array, shine: Array) -> Array:
         lit = cv2.remap(diffuse, self._x, self._y, cv2.INTER_LINEAR)
@@ -271,8 +277,11 @@ def sampled(picture: NDArray[np.uint8], x: Array, y: Array, k: float) -> NDArray
 
 def blended(a: Lighting, b: Lighting, t: float) -> Lighting:
     """Light between `a` (t = 0) and `b` (t = 1), for transitions that ease: every source fades, none jumps."""
-    if t >= 1 or a.original != b.original:
+    if t >= 1 or (a.original and b.original):
         return b
+    if a.original or b.original:
+        other, share = (b, 1 - t) if a.original else (a, t)
+        return replace(other, share=share)
     return replace(
         b,
         name=f"{a.name}>{b.name}",

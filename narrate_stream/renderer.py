@@ -213,7 +213,7 @@ class Renderer:
         rows, columns = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy).ravel() * (at[:, 2] / 255)
         return GBuffer(
-            covered=x >= 0,
+            covered=x > -0.9,
             base=cv2.remap(
                 base, *cv2.convertMaps(x, y, cv2.CV_16SC2), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             ),

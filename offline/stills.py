@@ -21,7 +21,7 @@ from narrate_stream.renderer import Framing, GBuffer, Renderer
 from narrate_stream.types import Image, View
 from offline.build import Progress, build_model
 
-LARGEST = 4096  # longer side of a still, pixels: beyond, the canvas has no more detail to give
+LARGEST = 10000  # longer side of a still, pixels: beyond, the canvas has no more detail to give
 
 
 def load_or_build(path: Path, progress: Progress | None = None) -> HybridModel:
@@ -35,6 +35,9 @@ def load_or_build(path: Path, progress: Progress | None = None) -> HybridModel:
 
 def photograph_framing(model: HybridModel) -> Framing:
     """The photograph's own pixels. Raises PortraitError above LARGEST, where memory would not suffice."""
+    if max(model.frame_size) > LARGEST:
+        w, h = model.frame_size
+        raise PortraitError(f"{model.name}: the photograph is {w}x{h} pixels; stills go up to {LARGEST} on a side")
     return exact_framing(model, model.frame_size)
 
 

@@ -28,7 +28,8 @@ BLEED = np.array([0.14, 0.05, 0.025])  # how far light wraps round skin by colou
 class Lighting:
     """What shines: sh (9, 3) radiance coefficients; directions (K, 3) and colours (K, 3) of explicit lights; softness
     (K,) 0 point .. 1 very large; mirror (h, w, 3) blurred environment for highlights, equirectangular, or None.
-    `original`: the portrait's own light (colours are then relative to the portrait's picture)."""
+    `original`: the portrait's own light (colours are then relative to the portrait's picture); share: 0..1, how much of
+    the portrait's own light is still, or already, mixed in while one fades into the other."""
 
     name: str
     sh: Array = field(default_factory=lambda: np.zeros((9, 3), np.float32))
@@ -37,6 +38,7 @@ class Lighting:
     softness: Array = field(default_factory=lambda: np.zeros(0, np.float32))
     mirror: Array | None = None
     original: bool = False
+    share: float = 0.0
 
 
 def direction(az: float, el: float) -> NDArray[np.float64]:
