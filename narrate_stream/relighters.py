@@ -191,7 +191,7 @@ class LightMapRelighter:
         )
         core = cv2.resize(cv2.remap(light, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), (w, h))
         at = np.asarray((gbuffer.fringe_xy + 0.5) * k - 0.5, np.float32)
-        fringe = gather(light, np.ascontiguousarray(at[:, :1]), np.ascontiguousarray(at[:, 1:2]))
+        fringe = gather(light, at[:, 0], at[:, 1])
         return self._encoded(gbuffer.base, core, lighting), self._encoded(
             gbuffer.fringe_base[None], fringe[None], lighting
         )[0]
@@ -267,7 +267,7 @@ def sampled(picture: NDArray[np.uint8], x: Array, y: Array, k: float) -> NDArray
     """(H, W, C) bilinear samples at coordinates of an atlas that is `k` times smaller than `picture`."""
     px, py = ((a + 0.5) * np.float32(k) - 0.5 for a in (x, y))
     if x.shape[1] == 1:
-        return gather(picture, np.ascontiguousarray(px, np.float32), np.ascontiguousarray(py, np.float32))[:, None]
+        return gather(picture, px.ravel(), py.ravel())[:, None]
     return np.asarray(
         cv2.remap(
             picture, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

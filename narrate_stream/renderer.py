@@ -23,6 +23,7 @@ from narrate_stream.ops.geometry import Camera, turned_by_weight
 from narrate_stream.types import Array, AvatarMotion, Image
 
 F64 = NDArray[np.float64]
+GATHER_ROW = 256
 BANDS = 2  # rows of the screen rasterised side by side on a CPU
 
 
@@ -209,9 +210,9 @@ class Renderer:
         w, h = self.framing.size
         x, y = self._x.numpy().reshape(h, w), self._y.numpy().reshape(h, w)
         pixel, at = self._fringe_list()
-        fx, fy = np.ascontiguousarray(at[:, :1]), np.ascontiguousarray(at[:, 1:2])
+        fx, fy = at[:, 0], at[:, 1]
         rows, columns = np.divmod(pixel, w)
-        cover = gather(self.alpha, fx, fy).ravel() * (at[:, 2] / 255)
+        cover = gather(self.alpha, fx, fy) * (at[:, 2] / 255)
         return GBuffer(
             covered=x > -0.9,
             base=cv2.remap(
@@ -229,12 +230,15 @@ class Renderer:
 
 
 def gather(picture: NDArray[Any], x: Array, y: Array) -> NDArray[Any]:
-    """(N, C) bilinear samples at (N, 1) coordinates."""
-    if len(x) == 0:
+    """(N, C) bilinear samples at (N,) coordinates."""
+    n = len(x)
+    if n == 0:
         return np.zeros((0, *picture.shape[2:]), picture.dtype)
-    limit = 30000  # cv2.remap counts rows in 16 bits
-    parts = [
-        cv2.remap(picture, x[i : i + limit], y[i : i + limit], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for i in range(0, len(x), limit)
-    ]
-    return np.asarray(np.concatenate(parts)[:, 0])
+    padded = -(-n // GATHER_ROW) * GATHER_ROW  # as a picture: a single column or row is remap's slowest shape
+    maps = np.zeros((2, padded), np.float32)
+    maps[0, :n], maps[1, :n] = x, y
+    shape = (-1, GATHER_ROW)
+    found = cv2.remap(
+        picture, maps[0].reshape(shape), maps[1].reshape(shape), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(found.reshape(padded, *picture.shape[2:])[:n])
