@@ -30,6 +30,7 @@ from narrate_stream.types import Array, Image
 F64 = NDArray[np.float64]
 LIGHT_SIZE = 256  # longer side of the canvas in the light map, texels
 SHADOW_STEP = np.cos(np.radians(1.5))  # the shadow map is renewed when the head has turned this far
+SAME_TURN = 0.002  # rotations nearer than this (0.1 degrees) share their shading tables
 KNEE = 0.82
 HEADROOM = 1.6  # linear values up to here are told apart before the knee
 ORIGINAL_RANGE = (0.35, 2.6)  # how far a turn may darken or brighten the portrait under its own light
@@ -71,12 +72,21 @@ class Shading:
         self._atlas: dict[tuple[int, int], tuple[Array, Array]] = {}
         self._table_normals = light_ops.table_normals()
         self._own = self._original(self._table_normals)
+        self._tables_for: tuple[Lighting, F64, Tables] | None = None
         self._shadow_for: tuple[Lighting, F64] | None = None
         self._shadow = np.ones((h, w, 3), np.float32)
         self._body: tuple[Lighting, Array, Array] | None = None
 
     def tables(self, lighting: Lighting, rotation: F64) -> Tables:
         """The tables of this light for a head turned by `rotation` (3, 3) from the portrait."""
+        last = self._tables_for
+        if last is not None and last[0] is lighting and float(np.abs(last[1] - rotation).max()) < SAME_TURN:
+            return last[2]
+        made = self._make_tables(lighting, rotation)
+        self._tables_for = lighting, rotation.copy(), made
+        return made
+
+    def _make_tables(self, lighting: Lighting, rotation: F64) -> Tables:
         turned = self._table_normals @ rotation.T
         if lighting.original:
             ratio = np.clip(self._original(turned) / self._own, *ORIGINAL_RANGE).astype(np.float32)
@@ -155,18 +165,27 @@ class LightMapRelighter:
         self._encode = np.asarray(srgb_from_linear(kneed(grid * HEADROOM)) * 255 + 0.5, np.uint8)
         self._encode_plain = np.asarray(srgb_from_linear(grid * HEADROOM) * 255 + 0.5, np.uint8)
         self._still: tuple[Lighting, Array] | None = None
+        self._map: tuple[Tables, Array | None, Array] | None = None
 
     def light_map(self, lighting: Lighting, rotation: F64) -> Array:
         """(h, w, 3) what the albedo is multiplied with, over the atlas."""
         tables = self.shading.tables(lighting, rotation)
+        shadow = None if lighting.original else self.shading.atlas_shadow(lighting, rotation, self.size)
+        if self._map is not None and self._map[0] is tables and self._map[1] is shadow:
+            return self._map[2]
+        made = self._make_map(tables, shadow, lighting, rotation)
+        self._map = tables, shadow, made
+        return made
+
+    def _make_map(self, tables: Tables, shadow: Array | None, lighting: Lighting, rotation: F64) -> Array:
         if self._still is None or self._still[0] is not lighting:
             self._still = lighting, self._lit(tables.body, tables.body_shine)
         turning = self._lit(tables.head, tables.head_shine)
         still = self._still[1]
         mixed = cv2.add(still, cv2.multiply(cv2.subtract(turning, still), self._head))
-        if lighting.original:
+        if shadow is None:
             return np.asarray(mixed, np.float32)
-        lit = np.asarray(cv2.multiply(mixed, self.shading.atlas_shadow(lighting, rotation, self.size)), np.float32)
+        lit = np.asarray(cv2.multiply(mixed, shadow), np.float32)
         if lighting.share > 0:
             own = self.shading.tables(Lighting("original", original=True), rotation)
             lit += np.float32(lighting.share) * (self._lit(own.head, own.head_shine) * self._own - lit)

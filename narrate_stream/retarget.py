@@ -27,6 +27,9 @@ MOUTH = tuple(sorted({
     42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
 }))  # fmt: skip
 CHIN = (152, 175, 148, 377, 199)
+MOUTH_INDEX, CHIN_INDEX = np.array(MOUTH), np.array(CHIN)
+UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
+UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
 YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = 48.0, 32.0, 38.0  # degrees, approached softly: beyond, the model is not believable
 SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
 GAZE_LIMIT = 0.62  # cm the iris may leave its place in the portrait
@@ -42,12 +45,8 @@ class Reference:
 
 def lid_openings(face: NDArray[np.floating[Any]]) -> F64:
     """(2,) mean opening of right and left eye, cm, of a face in head space."""
-    return np.array(
-        [
-            np.linalg.norm(face[list(u)] - face[list(low)], axis=1).mean()
-            for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True)
-        ]
-    )
+    gap = face[UPPER_LID_INDEX] - face[LOWER_LID_INDEX]
+    return np.asarray(np.sqrt((gap * gap).sum(-1)).mean(-1), np.float64)
 
 
 def eye_widths(face: NDArray[np.floating[Any]]) -> F64:
@@ -142,7 +141,7 @@ class Retargeter:
         offsets = self._face_filter(offsets, seconds)
         gaze = self._look(motion, self.reference, seconds)
         return AvatarMotion(
-            pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[list(CHIN)].mean(0).astype(np.float32)
+            pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[CHIN_INDEX].mean(0).astype(np.float32)
         )
 
     def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
@@ -185,28 +184,26 @@ class Retargeter:
             / max(float(np.linalg.norm(base[61] - base[291])), 1e-6)
             / max(width, 1e-6)
         )
-        offsets[list(MOUTH)] *= np.clip(mouth, 0.85, 1.2)
-        for side in (0, 1):
-            scale = np.clip(self._own_openings[side] / max(reference.openings[side], 0.08) / width, 0.5, 1.8)
-            lids = [*UPPER_LIDS[side], *LOWER_LIDS[side]]
+        offsets[MOUTH_INDEX] *= np.clip(mouth, 0.85, 1.2)
+        scale = self._own_openings / np.maximum(reference.openings, 0.08) / width
+        scale = np.clip(scale, 0.5, 1.8)[:, None]
+        for lids in (UPPER_LID_INDEX, LOWER_LID_INDEX):
             offsets[lids, 1] *= scale
-            offsets[list(LID_FOLDS[side]), 1] *= 0.5 + 0.5 * scale
+        offsets[LID_FOLD_INDEX, 1] *= 0.5 + 0.5 * scale
         return self._lips_apart(self._lids_apart(offsets))
 
     def _lids_apart(self, offsets: F64) -> F64:
         """Upper lids never pass the lower ones: they meet on a line near the lower lid."""
-        own = self.model.neutral
-        for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
-            upper, lower = own[list(u), 1] + offsets[list(u), 1], own[list(low), 1] + offsets[list(low), 1]
-            cross = np.minimum(upper - lower, 0)
-            offsets[list(u), 1] -= 0.6 * cross
-            offsets[list(low), 1] += 0.4 * cross
+        own, u, low = self.model.neutral, UPPER_LID_INDEX, LOWER_LID_INDEX
+        cross = np.minimum((own[u, 1] + offsets[u, 1]) - (own[low, 1] + offsets[low, 1]), 0)
+        offsets[u, 1] -= 0.6 * cross
+        offsets[low, 1] += 0.4 * cross
         return offsets
 
     def _lips_apart(self, offsets: F64) -> F64:
         """Inner lips never pass each other: they meet in the middle."""
         own = self.model.neutral
-        u, low = list(UPPER_LIP), list(LOWER_LIP)
+        u, low = UPPER_LIP_INDEX, LOWER_LIP_INDEX
         cross = np.minimum((own[u, 1] + offsets[u, 1]) - (own[low, 1] + offsets[low, 1]), 0)
         offsets[u, 1] -= 0.5 * cross
         offsets[low, 1] += 0.5 * cross
