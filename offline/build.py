@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import PortraitError
 from narrate_stream.ops.colour import linear_table, luminance, srgb_from_linear
 from narrate_stream.ops.facefit import FaceFit, fit_face
-from narrate_stream.ops.geometry import angles_from_rotation
+from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
 from offline import layers, rig
@@ -30,6 +30,7 @@ Progress = Callable[[str, float], None]
 F64 = NDArray[np.float64]
 WORST_FIT = 0.11  # interocular distances: landmarks farther from any human face are not one
 BACKDROP = 2048
+NEAREST, USUAL = 42.0, 65.0  # cm from the camera: nearer than the first is not believed, the second taken instead
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,9 @@ def build(picture: Picture, size: int, progress: Progress | None = None) -> Buil
     colours = foreground_colours(portrait.image, alpha, plate)
     steps.done("matte and background")
     fit = fit_face(portrait.landmarks, portrait.camera)
+    if -fit.translation[2] < NEAREST:  # a cropped photograph: nobody stands that near, the lens was longer
+        portrait = replace(portrait, camera=longer(portrait.camera, USUAL / -fit.translation[2]))
+        fit = fit_face(portrait.landmarks, portrait.camera)
     if fit.error > WORST_FIT:
         raise PortraitError(
             f"{picture.path or 'the portrait'}: what looks like a face does not have a human face's shape"
@@ -143,6 +147,11 @@ def build(picture: Picture, size: int, progress: Progress | None = None) -> Buil
     )
     steps.done("bake")
     return Build(model, portrait, alpha, fit, surface, maps, steps.seconds)
+
+
+def longer(camera: Camera, factor: float) -> Camera:
+    """The same camera with a focal length `factor` times as long."""
+    return replace(camera, focal=camera.focal * factor)
 
 
 def provenance(picture: Picture, portrait: Portrait, fit: FaceFit) -> dict[str, Any]:
@@ -204,7 +213,7 @@ def gloss_map(marks: F64, face: Array, shape: tuple[int, int]) -> F64:
     return np.asarray(np.clip(gloss + 0.3 * cv2.GaussianBlur(mouth, (0, 0), 0.01 * size), 0, 1), np.float64)
 
 
-OPEN_MOUTH = 0.07
+OPEN_MOUTH, WIDE_MOUTH = 0.07, 0.4  # inner opening over width: teeth show; the whole inside shows
 
 
 def assemble_mesh(
@@ -217,9 +226,10 @@ def assemble_mesh(
     for right in (True, False):
         cells += layers.eye_cells(image, marks, right)
     unit = -portrait.camera.focal / fit.points[13, 2]
-    if layers.mouth_opening(marks) > OPEN_MOUTH:
-        cells.append(layers.open_mouth_cell(image, marks))
-    else:
+    opening = layers.mouth_opening(marks)
+    if opening > OPEN_MOUTH:
+        cells.append(layers.open_mouth_cell(image, marks, smile=opening < WIDE_MOUTH))
+    if opening < WIDE_MOUTH:
         skin = image[polygon(marks, (h, w))]
         level = float(np.percentile(skin.mean(-1), 70)) if len(skin) else 160.0
         tone = np.array([236, 228, 210], np.float32) * np.clip(0.42 + 0.5 * level / 200, 0.4, 0.93)
@@ -229,7 +239,7 @@ def assemble_mesh(
             layers.cavity_cell(unit, 7.0, level),
             layers.tongue_cell(unit, level),
             layers.teeth_cell(False, unit, tone),
-            layers.teeth_cell(True, unit, tone),
+            *([layers.teeth_cell(True, unit, tone)] if opening <= OPEN_MOUTH else []),
         ]
         cells += [grey_cell(c) if np.ptp(skin.reshape(-1, 3).mean(0)) < 3 else c for c in made]
     turned = abs(float(angles_from_rotation(fit.rotation)[0])) > rig.TURNED

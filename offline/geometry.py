@@ -114,7 +114,16 @@ def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera)
     normal = cv2.GaussianBlur(normal, (0, 0), 0.8)
     normal = without_crease(normal, face, below)
     joined = integrate(normal, z, *prior_weights(z, face, cover, unit), small)
-    return Surface(joined, normal, normal, face, small, scale, middle, neck, back, nearest_fill(z, face, middle), below)
+    fused = refined_normals(normal, joined, face, small)
+    return Surface(joined, fused, normal, face, small, scale, middle, neck, back, nearest_fill(z, face, middle), below)
+
+
+def refined_normals(normal: F64, z: F64, face: NDArray[np.bool_], camera: Camera) -> F64:
+    """Normals of the integrated depth well inside the face, where they are the better ones, the given ones elsewhere."""
+    inner = cv2.erode(face.astype(np.uint8), np.ones((15, 15))).astype(np.float32)
+    share = cv2.GaussianBlur(inner, (0, 0), 4)[..., None]
+    mixed = normal + share * (normals_from_depth(cv2.GaussianBlur(z, (0, 0), 1.8), camera) - normal)
+    return np.asarray(mixed / (np.linalg.norm(mixed, axis=-1, keepdims=True) + 1e-9))
 
 
 def without_crease(normal: F64, face: NDArray[np.bool_], below: NDArray[np.bool_]) -> F64:

@@ -138,8 +138,9 @@ def mouth_opening(landmarks: F64) -> float:
     return float(np.linalg.norm(up - low, axis=1).mean() / np.linalg.norm(landmarks[78, :2] - landmarks[308, :2]))
 
 
-def open_mouth_cell(image: Image, landmarks: F64) -> Cell:
-    """The portrait's own inside of the mouth, continued a little under the lips."""
+def open_mouth_cell(image: Image, landmarks: F64, *, smile: bool) -> Cell:
+    """The portrait's own inside of the mouth, continued a little under the lips. `smile`: what shows are the upper
+    teeth, which stay with the skull; below them the drawn inside goes on, so the cell ends there."""
     ring = landmarks[list(INNER_UPPER + INNER_LOWER[::-1][1:-1]), :2]
     lo, hi = ring.min(0), ring.max(0)
     grow = 0.3 * (hi[0] - lo[0])
@@ -158,6 +159,10 @@ def open_mouth_cell(image: Image, landmarks: F64) -> Cell:
     shell = cv2.dilate(inside.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(
         np.float32
     )
+    if smile:
+        low = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3)))
+        floor = np.where(low.any(0), h - 1 - low[::-1].argmax(0), 0)
+        shell *= np.arange(h)[:, None] <= floor[None, :]
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
     return Cell("open mouth", np.asarray(colour, np.float32), shell, (int(x0), int(y0)), 0.4)
 

@@ -423,11 +423,14 @@ def add_mouth(
         depth = fit.camera(np.column_stack([flat[:, :2], np.polyval(curve, flat[:, 0]) - 0.8]))[:, 2]
         source = np.column_stack([st * [w - 1, h - 1] + places["open mouth"], np.full(len(st), 8.0)])
         top, bottom = camera.project(fit.points[[13, 14]])[:, 1]
-        jaw = np.clip((pixels[:, 1] - top) / max(bottom - top, 1.0), 0, 1)
+        smile = "mouth cavity" in cells
+        jaw = 0.0 if smile else np.clip((pixels[:, 1] - top) / max(bottom - top, 1.0), 0, 1)
         parts.add(camera.unproject(pixels, depth), source, triangles, jaw=jaw)
-        return
+        if not smile:
+            return
     open_ratio = np.clip(st[:, 1] * 1.35 - 0.2, 0, 1)
     put("mouth cavity", inner + 2.2, up[1] + 1.2, low[1] - 2.6, 2.7, open_ratio)
     put("tongue", min(3.8, inner * 0.85), low[1] + 0.35, low[1] - 1.5, 1.5, 0.92)
     put("lower teeth", 2 * sum(TEETH_LOWER), low[1] + 0.0, low[1] - 1.1, 1.0, 1.0)
-    put("upper teeth", 2 * sum(TEETH_UPPER), up[1] + 1.20, up[1] - 0.22, 0.75, 0.0)
+    if "upper teeth" in cells:
+        put("upper teeth", 2 * sum(TEETH_UPPER), up[1] + 1.20, up[1] - 0.22, 0.75, 0.0)
