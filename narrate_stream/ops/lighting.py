@@ -259,7 +259,7 @@ PRESETS: dict[str, tuple[Rig, float, str]] = {
         0.14,
         "key high in front: a butterfly of shadow under the nose",
     ),
-    "split": (((-92, 8, 1.35, 0.25, 5000),), 0.05, "key from the side: half the face in the dark"),
+    "split": (((-84, 10, 1.6, 0.3, 5000),), 0.07, "key from the side: half the face in the dark"),
     "broad": (
         ((-55, 22, 1.1, 0.5, 5200), (60, 0, 0.12, 1.0, 5800)),
         0.12,
@@ -276,8 +276,8 @@ PRESETS: dict[str, tuple[Rig, float, str]] = {
         "a large key above and a reflector below: beauty",
     ),
     "rim": (
-        ((-138, 30, 1.9, 0.3, 6500), (140, 25, 1.5, 0.3, 6500), (0, 10, 0.10, 1.0, 5000)),
-        0.05,
+        ((-118, 28, 3.2, 0.35, 6500), (120, 22, 2.6, 0.35, 6500), (0, 10, 0.16, 1.0, 5000)),
+        0.07,
         "two lights from behind: bright edges, dark front",
     ),
     "flat": (((0, 8, 0.55, 1.0, 5600),), 0.45, "large and frontal: hardly any shadow"),

@@ -31,11 +31,8 @@ def build_one(portrait: str, output: str) -> None:
     save_model(model, Path(output))
     spent = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        json.dumps(
-            {"seconds": spent, "peak_mb": peak, "file_mb": Path(output).stat().st_size / 1e6, "canvas": model.canvas}
-        )
-    )
+    size = Path(output).stat().st_size / 1e6
+    print(json.dumps({"seconds": spent, "peak_mb": peak, "file_mb": size, "canvas": model.canvas}))
 
 
 def builds(portraits: list[str], folder: Path) -> None:
@@ -49,9 +46,8 @@ def builds(portraits: list[str], folder: Path) -> None:
             )
         r = json.loads(done.stdout.splitlines()[-1])
         name = "built-in" if portrait == "-" else Path(portrait).name
-        print(
-            f"| {name} | {r['canvas'][0]}x{r['canvas'][1]} | {r['seconds']:.1f} | {r['peak_mb']:.0f} MB | {r['file_mb']:.1f} MB |"
-        )
+        cells = f"{r['seconds']:.1f} | {r['peak_mb']:.0f} MB | {r['file_mb']:.1f} MB"
+        print(f"| {name} | {r['canvas'][0]}x{r['canvas'][1]} | {cells} |")
 
 
 def tracker_alone(frames: int) -> float:
