@@ -119,7 +119,7 @@ def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera)
 
 
 def refined_normals(normal: F64, z: F64, face: NDArray[np.bool_], camera: Camera) -> F64:
-    """Normals of the integrated depth well inside the face, where they are the better ones, the given ones elsewhere."""
+    """Normals of the integrated depth well inside the face, where they are better; the given ones elsewhere."""
     inner = cv2.erode(face.astype(np.uint8), np.ones((15, 15))).astype(np.float32)
     share = cv2.GaussianBlur(inner, (0, 0), 4)[..., None]
     mixed = normal + share * (normals_from_depth(cv2.GaussianBlur(z, (0, 0), 1.8), camera) - normal)

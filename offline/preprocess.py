@@ -50,16 +50,20 @@ def find_face(image: Image, name: str) -> tuple[F64, int]:
     best: F64 | None = None
     faces = 0
     with FaceMesh(video=False, faces=6, confidence=0.5) as mesh:
-        for border, zoom in ((0.0, 1.0), (0.35, 1.0), (0.0, 2.0), (0.8, 1.0)):
-            if best is not None or zoom * max(base.shape) > 2600:
-                break
+        for border, zoom, always in ((0.0, 1.0, True), (0.35, 1.0, True), (0.0, 2.0, False), (0.8, 1.0, False)):
+            if (best is not None and not always) or zoom * max(base.shape) > 2600:
+                continue
             pad = int(border * max(base.shape[:2]))
             tried = cv2.copyMakeBorder(base, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(127, 127, 127))
             if zoom != 1:
                 tried = cv2.resize(tried, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
             found = mesh(np.asarray(tried, np.uint8))
-            if found is not None:
-                best, faces = (found / zoom - [pad, pad, 0]) / scale, mesh.seen
+            if found is None:
+                continue
+            found = (found / zoom - [pad, pad, 0]) / scale
+            # a face that fills the picture is only seen with a border round it; without, an eye may pass for a face
+            if best is None or np.ptp(found[:, 0]) > 1.3 * np.ptp(best[:, 0]):
+                best, faces = found, mesh.seen
     if best is None:
         raise PortraitError(f"{name}: no human face was found in the picture")
     if np.ptp(best[:, 0]) < MIN_FACE:
