@@ -26,13 +26,16 @@ MOUTH = tuple(sorted({
     *LOWER_LIP, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16, 85, 180, 90, 77, 62, 183,
     42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
 }))  # fmt: skip
-CHIN = (152, 175, 148, 377, 199)
-MOUTH_INDEX, CHIN_INDEX = np.array(MOUTH), np.array(CHIN)
+JAW = (14, 87, 317, 17)
+MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
 UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
 YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = 48.0, 32.0, 38.0  # degrees, approached softly: beyond, the model is not believable
 SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
-GAZE_LIMIT = 0.62  # cm the iris may leave its place in the portrait
+OVERLAP = 0.04  # cm by which shut lids and lips overlap
+SHUT = 0.34  # openness that the detector reports for a shut eye
+GAZE_GAIN = 1.3  # the detector's irises travel less than eyes do
+GAZE_LIMIT = 0.8  # cm the iris may leave its place in the portrait
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ def soft_limited(x: float, limit: float) -> float:
     knee = 0.6 * limit
     over = abs(x) - knee
     return x if over <= 0 else float(np.sign(x) * (knee + (limit - knee) * np.tanh(over / (limit - knee))))
+
+
+def closed_fully(openness: F64) -> F64:
+    """Lid openness (1 = the reference's) with what the detector still calls open in a blink taken for shut."""
+    return np.asarray(np.where(openness < 1, np.clip((openness - SHUT) / (1 - SHUT), 0, 1), openness))
 
 
 class Retargeter:
@@ -141,7 +149,7 @@ class Retargeter:
         offsets = self._face_filter(offsets, seconds)
         gaze = self._look(motion, self.reference, seconds)
         return AvatarMotion(
-            pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[CHIN_INDEX].mean(0).astype(np.float32)
+            pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[JAW_INDEX].mean(0).astype(np.float32)
         )
 
     def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
@@ -190,21 +198,27 @@ class Retargeter:
         for lids in (UPPER_LID_INDEX, LOWER_LID_INDEX):
             offsets[lids, 1] *= scale
         offsets[LID_FOLD_INDEX, 1] *= 0.5 + 0.5 * scale
-        return self._lips_apart(self._lids_apart(offsets))
+        open_now = lid_openings(face) / np.maximum(reference.openings, 0.05)
+        return self._lips_apart(self._lids_set(offsets, closed_fully(open_now)))
 
-    def _lids_apart(self, offsets: F64) -> F64:
-        """Upper lids never pass the lower ones: they meet on a line near the lower lid."""
+    def _lids_set(self, offsets: F64, openness: F64) -> F64:
+        """The lids stand as far apart as the driver's do, in the portrait's own measure; shut, they overlap a hair."""
         own, u, low = self.model.neutral, UPPER_LID_INDEX, LOWER_LID_INDEX
-        cross = np.minimum((own[u, 1] + offsets[u, 1]) - (own[low, 1] + offsets[low, 1]), 0)
-        offsets[u, 1] -= 0.6 * cross
-        offsets[low, 1] += 0.4 * cross
+        rest = own[u, 1] - own[low, 1]
+        now = rest + offsets[u, 1] - offsets[low, 1]
+        shut = np.clip(1 - openness / 0.25, 0, 1)[:, None]
+        excess = now - (rest * openness[:, None] - OVERLAP * shut)
+        offsets[u, 1] -= 0.85 * excess
+        offsets[low, 1] += 0.15 * excess
         return offsets
 
     def _lips_apart(self, offsets: F64) -> F64:
-        """Inner lips never pass each other: they meet in the middle."""
+        """Inner lips never pass each other: they meet in the middle, overlapping a hair so that no slit shows."""
         own = self.model.neutral
         u, low = UPPER_LIP_INDEX, LOWER_LIP_INDEX
-        cross = np.minimum((own[u, 1] + offsets[u, 1]) - (own[low, 1] + offsets[low, 1]), 0)
+        gap = (own[u, 1] + offsets[u, 1]) - (own[low, 1] + offsets[low, 1])
+        wanted = np.where(gap < 2 * OVERLAP, np.maximum(gap, -OVERLAP) - np.clip(OVERLAP - 0.5 * gap, 0, OVERLAP), gap)
+        cross = gap - np.maximum(wanted, -OVERLAP)
         offsets[u, 1] -= 0.5 * cross
         offsets[low, 1] += 0.5 * cross
         return offsets
@@ -214,7 +228,7 @@ class Retargeter:
         open_now = lid_openings(motion.landmarks) / np.maximum(reference.openings, 0.05)
         if open_now.mean() > 0.45:
             change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
-            self._gaze = np.clip(change * self._own_widths[:, None], -GAZE_LIMIT, GAZE_LIMIT)
+            self._gaze = np.clip(GAZE_GAIN * change * self._own_widths[:, None], -GAZE_LIMIT, GAZE_LIMIT)
         return self._gaze_filter(self._gaze, seconds)
 
 

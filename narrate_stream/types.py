@@ -76,7 +76,7 @@ class AvatarMotion:
     """Motion retargeted to the portrait: the head's pose and what the face does, in the portrait's proportions.
 
     offsets: (468, 3) cm, displacement of each landmark in the portrait's head space; gaze: (2, 2) cm, iris shift of
-    right and left eye (x, y head axes); jaw: (3,) cm, displacement of the chin; opening: 0..1 how far the mouth opens.
+    right and left eye (x, y head axes); jaw: (3,) cm, displacement of the lower lip and jaw.
     """
 
     pose: Pose

@@ -122,7 +122,7 @@ def add_face(
     z = np.where(trusted, fine, z)
     vertices = camera.unproject(pixels, z)
     gap = FEATHER * max(1.0, np.ptp(landmarks[:, 0]) / 400)
-    edge = np.where(topology.hole, 0.15, np.minimum(topology.depth * 4.0, 6) / max(gap, 0.5))
+    edge = np.where(topology.hole, 0.5, np.minimum(topology.depth * 4.0, 6) / max(gap, 0.5))
     height = np.asarray(topology.smooth @ canonical().landmarks[:LANDMARKS])[:, 1]
     jaw = topology.rim & (height < canonical().landmarks[58, 1] + 0.4)
     edge = np.where(
@@ -430,7 +430,7 @@ def add_mouth(
             return
     open_ratio = np.clip(st[:, 1] * 1.35 - 0.2, 0, 1)
     put("mouth cavity", inner + 2.2, up[1] + 1.2, low[1] - 2.6, 2.7, open_ratio)
-    put("tongue", min(3.8, inner * 0.85), low[1] + 0.35, low[1] - 1.5, 1.5, 0.92)
-    put("lower teeth", 2 * sum(TEETH_LOWER), low[1] + 0.0, low[1] - 1.1, 1.0, 1.0)
+    put("tongue", min(3.8, inner * 0.85), low[1] + 0.65, low[1] - 1.5, 1.6, 0.95)
+    put("lower teeth", 2 * sum(TEETH_LOWER), low[1] - 0.22, low[1] - 1.32, 1.0, 1.0)
     if "upper teeth" in cells:
-        put("upper teeth", 2 * sum(TEETH_UPPER), up[1] + 1.20, up[1] - 0.22, 0.75, 0.0)
+        put("upper teeth", 2 * sum(TEETH_UPPER), up[1] + 1.24, up[1] - 0.17, 0.75, 0.0)
