@@ -28,9 +28,9 @@ from narrate_stream.renderer import GBuffer, gather
 from narrate_stream.types import Array, Image
 
 F64 = NDArray[np.float64]
-LIGHT_SIZE = 256  # longer side of the canvas in the light map, texels
+LIGHT_SIZE = 192  # longer side of the canvas in the light map, texels
 SHADOW_STEP = np.cos(np.radians(1.5))  # the shadow map is renewed when the head has turned this far
-SAME_TURN = 0.002  # rotations nearer than this (0.1 degrees) share their shading tables
+SAME_TURN = 0.004  # rotations nearer than this (0.2 degrees) share their shading tables
 KNEE = 0.82
 HEADROOM = 1.6  # linear values up to here are told apart before the knee
 ORIGINAL_RANGE = (0.35, 2.6)  # how far a turn may darken or brighten the portrait under its own light
