@@ -147,7 +147,7 @@ class Renderer:
             Band(
                 int(a),
                 int(b),
-                wp.zeros((len(model.triangles), rasterise.PLANE), dtype=float, device=d),
+                wp.zeros(len(model.triangles), dtype=wp.mat33, device=d),
                 wp.zeros(1, dtype=int, device=d),
             )
             for a, b in pairwise(edges)

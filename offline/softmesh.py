@@ -29,7 +29,7 @@ class MapRenderer:
         corners = wp.array(self.triangles, dtype=wp.vec3i, device="cpu")
         core = wp.zeros(pixels, dtype=wp.int64, device="cpu")
         fringe = wp.zeros(pixels, dtype=wp.int64, device="cpu")
-        setup = wp.zeros((n, rasterise.PLANE), dtype=float, device="cpu")
+        setup = wp.zeros(n, dtype=wp.mat33, device="cpu")
         opaque = wp.full(n, 1, dtype=wp.uint8, device="cpu")
         alpha = wp.full((1, 1), 255, dtype=wp.uint8, device="cpu")
         given = [vertices, vertices, corners, opaque, alpha, width, 0, height, setup, core, fringe]

@@ -62,7 +62,7 @@ def kernel(scene: Scene, device: str, bands: int = 1) -> Picture:
     found: dict[int, np.ndarray] = {}
     edges = np.linspace(0, H, bands + 1).astype(int)
     for first, last in itertools.pairwise(edges):
-        setup = wp.zeros((n, rasterise.PLANE), dtype=float, device=device)
+        setup = wp.zeros(n, dtype=wp.mat33, device=device)
         count = wp.zeros(1, dtype=int, device=device)
         ends = [W, int(first), int(last)]
         rasterise.launch(rasterise.depth_pass, n, [*given, *ends, setup, core, fringe], device)

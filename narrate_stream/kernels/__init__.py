@@ -3,3 +3,4 @@
 import warp as wp
 
 wp.config.log_level = wp.LOG_ERROR
+wp.config.enable_backward = False  # nothing here is differentiated

@@ -17,7 +17,6 @@ import warp as wp
 
 KEY_SCALE = 2.0e9  # inverse depth (1/cm, below 1) to 31 bits
 CORE_ALPHA = 0.94  # from here up a fragment hides what lies behind it
-PLANE = 9  # floats of one triangle's setup: value, d/dx, d/dy of u, v and feather
 
 
 @wp.func
@@ -54,7 +53,7 @@ def depth_pass(
     width: int,
     first: int,
     last: int,
-    setup: wp.array2d(dtype=float),
+    setup: wp.array(dtype=wp.mat33),
     core: wp.array(dtype=wp.int64),
     fringe: wp.array(dtype=wp.int64),
 ):
@@ -84,15 +83,7 @@ def depth_pass(
     u = plane(a, b, c, area, sa[0], sb[0], sc[0])
     v = plane(a, b, c, area, sa[1], sb[1], sc[1])
     f = plane(a, b, c, area, sa[2], sb[2], sc[2])
-    setup[t, 0] = u[0]
-    setup[t, 1] = u[1]
-    setup[t, 2] = u[2]
-    setup[t, 3] = v[0]
-    setup[t, 4] = v[1]
-    setup[t, 5] = v[2]
-    setup[t, 6] = f[0]
-    setup[t, 7] = f[1]
-    setup[t, 8] = f[2]
+    setup[t] = wp.mat33(u[0], u[1], u[2], v[0], v[1], v[2], f[0], f[1], f[2])
     solid = opaque[t] != wp.uint8(0)
     mark = wp.int64(t)
     for y in range(y0, y1 + 1):
@@ -127,7 +118,7 @@ def depth_pass(
 def resolve_pass(
     core: wp.array(dtype=wp.int64),
     fringe: wp.array(dtype=wp.int64),
-    setup: wp.array2d(dtype=float),
+    setup: wp.array(dtype=wp.mat33),
     width: int,
     first: int,
     core_x: wp.array(dtype=float),
@@ -149,20 +140,18 @@ def resolve_pass(
     fy = float(y)
     if key > wp.int64(0):
         t = int(key & low)
-        core_x[p] = setup[t, 0] + setup[t, 1] * fx + setup[t, 2] * fy
-        core_y[p] = setup[t, 3] + setup[t, 4] * fx + setup[t, 5] * fy
+        at = setup[t] * wp.vec3(1.0, fx, fy)
+        core_x[p] = at[0]
+        core_y[p] = at[1]
     else:
         core_x[p] = -1.0
         core_y[p] = -1.0
     if front > key:
         s = int(front & low)
         n = wp.atomic_add(fringe_count, 0, 1)
+        found = setup[s] * wp.vec3(1.0, fx, fy)
         fringe_pixel[first * width + n] = p
-        fringe_at[first * width + n] = wp.vec3(
-            setup[s, 0] + setup[s, 1] * fx + setup[s, 2] * fy,
-            setup[s, 3] + setup[s, 4] * fx + setup[s, 5] * fy,
-            wp.clamp(setup[s, 6] + setup[s, 7] * fx + setup[s, 8] * fy, 0.0, 1.0),
-        )
+        fringe_at[first * width + n] = wp.vec3(found[0], found[1], wp.clamp(found[2], 0.0, 1.0))
 
 
 def launch(kernel: Any, dim: int, inputs: list[Any], device: str) -> None:
