@@ -34,7 +34,7 @@ def app() -> None:
     \b
     LIGHT is one of
       original                      the light of the photograph
-      rembrandt loop butterfly split broad short clamshell rim flat neon
+      rembrandt loop butterfly split broad short clamshell rim flat neon sunset candle
       sun:AZ,EL[,GAIN]              one lamp and nothing else; AZ > 0 is right of the face, EL > 0 above
       FILE.hdr|.exr|.png|.jpg[@DEG] an environment map, turned by DEG
       image:FILE                    the light of another portrait
@@ -82,12 +82,31 @@ def _sentence(error: Exception) -> str:
 
 def _prepare(debug: bool) -> None:
     """Logs to stderr, and the native libraries' chatter off."""
+    if not debug:
+        _hush_native()
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="narrate: %(message)s")
     if debug:
         for noisy in ("PIL", "aioice", "aiortc", "matplotlib", "numba"):
             logging.getLogger(noisy).setLevel(logging.INFO)
+
+
+def _hush_native() -> None:
+    """What C++ writes to descriptor 2 (MediaPipe's and CUDA's greetings) goes nowhere; Python's stderr stays as it is.
+
+    Environment variables do not silence all of it, and a failure is to be one sentence. `--debug` shows everything.
+    """
+    if sys.stderr is not sys.__stderr__ or sys.stderr is None:
+        return  # a test or a host program has put its own in place
+    try:
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+    except OSError:
+        return
+    sys.stderr = os.fdopen(kept, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 
 def _forget_stdout() -> None:
