@@ -32,6 +32,7 @@ UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
 YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = 48.0, 32.0, 38.0  # degrees, approached softly: beyond, the model is not believable
 SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
+LIP_RISE = 0.75  # cm the upper lip may rise, approached softly
 OVERLAP = 0.04  # cm by which shut lids and lips overlap
 SHUT = 0.34  # openness that the detector reports for a shut eye
 GAZE_GAIN = 1.3  # the detector's irises travel less than eyes do
@@ -101,6 +102,13 @@ class Retargeter:
         self._age = 0.0
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
+        mouth = MOUTH_INDEX[model.neutral[MOUTH_INDEX, 1] > model.neutral[[78, 308], 1].mean() - 0.05]
+        self._upper_mouth = mouth
+        opening = np.linalg.norm(model.neutral[13] - model.neutral[14]) / np.linalg.norm(
+            model.neutral[78] - model.neutral[308]
+        )
+        # a lip that is already up in a smile has little way left; higher, there would be more gum than anyone has
+        self._lip_rise = LIP_RISE * (0.35 if opening > 0.06 else 1.0)
         self._pose_filter = OneEuro(3.0, 0.35)
         self._shift_filter = OneEuro(3.0, 3.0)
         self._face_filter = OneEuro(6.0, 4.0)
@@ -198,6 +206,9 @@ class Retargeter:
         for lids in (UPPER_LID_INDEX, LOWER_LID_INDEX):
             offsets[lids, 1] *= scale
         offsets[LID_FOLD_INDEX, 1] *= 0.5 + 0.5 * scale
+        rise = offsets[self._upper_mouth, 1]
+        limit = self._lip_rise
+        offsets[self._upper_mouth, 1] = np.where(rise > 0, limit * np.tanh(rise / limit), rise)
         open_now = lid_openings(face) / np.maximum(reference.openings, 0.05)
         return self._lips_apart(self._lids_set(offsets, closed_fully(open_now)))
 

@@ -160,9 +160,18 @@ def open_mouth_cell(image: Image, landmarks: F64, *, smile: bool) -> Cell:
         np.float32
     )
     if smile:
-        low = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3)))
-        floor = np.where(low.any(0), h - 1 - low[::-1].argmax(0), 0)
-        shell *= np.arange(h)[:, None] <= floor[None, :]
+        columns, rows = inside.any(0), np.arange(h)[:, None]
+        floor = np.where(columns, h - inside[::-1].argmax(0), 0)
+        ceiling = np.where(columns, inside.argmax(0), h)
+        shell *= rows <= floor
+        # a lip that rises bares more tooth, then gum: never the dark of the mouth
+        above = np.clip((ceiling - rows) / max(0.35 * grow, 1), 0, 1)[..., None]
+        gum = np.array([178, 104, 100], np.float32) * float(
+            np.clip(colour[sure].mean() / 190 if sure.any() else 0.8, 0.3, 1.1)
+        )
+        bared = (rows < ceiling) & columns
+        colour = np.where(bared[..., None], filled * (1 - above) * 0.92 + gum * above * 0.9, colour)
+        shell = np.maximum(shell, bared & (ceiling - rows < 0.9 * grow))
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
     return Cell("open mouth", np.asarray(colour, np.float32), shell, (int(x0), int(y0)), 0.4)
 
