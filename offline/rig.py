@@ -214,12 +214,19 @@ def mirrored_under_jaw(x: F64, y: F64, landmarks: F64) -> tuple[F64, F64]:
 
 
 def neck_source(
-    x: F64, y: F64, landmarks: F64, neck: NDArray[np.bool_], under: NDArray[np.bool_], shape: tuple[int, int]
+    x: F64,
+    y: F64,
+    landmarks: F64,
+    neck: NDArray[np.bool_],
+    under: NDArray[np.bool_],
+    shape: tuple[int, int],
+    depth: F64,
 ) -> tuple[F64, F64]:
     """Source coordinates of the sheet behind the jaw: the neck mirrored across the jaw line where there is one below,
     fading into the cheek's own skin toward the ears, where below the jaw is only background.
 
-    x, y (n,) sheet vertices in canvas pixels, n = rows * columns of `shape`; neck (H, W) true where the neck is seen.
+    x, y (n,) sheet vertices in canvas pixels, n = rows * columns of `shape`; neck (H, W) true where the neck is seen;
+    depth (n,) steps inside the face's outline: the first step keeps its own source, or the rim would show the neck.
     """
     h, w = neck.shape
     mx, my = mirrored_under_jaw(x, y, landmarks)
@@ -228,7 +235,7 @@ def neck_source(
     good = under & inside & neck[np.clip(iy, 0, h - 1), np.clip(ix, 0, w - 1)]
     relevant = cv2.GaussianBlur(under.reshape(shape).astype(np.float32), (0, 0), 1.6).ravel()
     share = cv2.GaussianBlur(good.reshape(shape).astype(np.float32), (0, 0), 1.6).ravel() / np.maximum(relevant, 1e-3)
-    t = np.where(under, np.clip(2.4 * share - 1.2, 0, 1) * good, 0)
+    t = np.where(under, np.clip(2.4 * share - 1.2, 0, 1) * good * np.clip(depth - 0.9, 0, 1), 0)
     return x + t * (mx - x), y + t * (my - y)
 
 
@@ -265,7 +272,7 @@ def add_rest(
     chin = float(np.linalg.norm(landmarks[152, :2] - landmarks[17, :2]))
     z = np.where(under, np.minimum(sample(surface.neck, mx, my), z - np.clip(0.5 + 4 * inward / chin, 0.5, 5)), z)
     neck = (alpha > 0.97) & ~cv2.resize(surface.face.astype(np.uint8), (w, h)).astype(bool)
-    sx, sy = neck_source(sx, sy, landmarks, neck, under, (len(ys), len(xs)))
+    sx, sy = neck_source(sx, sy, landmarks, neck, under, (len(ys), len(xs)), inward / step)
     vertices = camera.unproject(np.column_stack([gx, gy]), z)
     # under the jaw the sheet goes on behind the face, but not as far as the mouth, which opens into its own cavity
     reaches = inward < max(1.2 * step, 0.55 * chin)
