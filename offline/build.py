@@ -20,7 +20,7 @@ from narrate_stream.ops.facefit import FaceFit, fit_face
 from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
-from offline import layers, rig
+from offline import layers, parts, rig, sheets
 from offline.bake import bake_transport, pack_surface
 from offline.geometry import Surface, build_surface, to_canvas
 from offline.picture import Picture, load_builtin_portrait, load_picture
@@ -118,7 +118,7 @@ def build(picture: Picture, size: int, progress: Progress | None = None) -> Buil
     steps.done("light transport")
     maps = canvas_maps(portrait, fit, surface, colours, occlusion)
     steps.done("light and albedo")
-    parts, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
+    mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
     atlas = assemble_atlas(portrait, fit, colours, alpha, maps, cells, places, height)
     steps.done("layers and rig")
     h, w = picture.image.shape[:2]
@@ -142,7 +142,7 @@ def build(picture: Picture, size: int, progress: Progress | None = None) -> Buil
         transport=transport,
         light=maps.light.astype(np.float32),
         provenance=provenance(picture, portrait, fit),
-        **parts,
+        **mesh,
         **atlas,
     )
     steps.done("bake")
@@ -188,7 +188,7 @@ def canvas_maps(portrait: Portrait, fit: FaceFit, surface: Surface, colours: Ima
     z = cv2.resize(surface.z, (w, h), interpolation=cv2.INTER_LINEAR)
     px, py = np.meshgrid(np.arange(w), np.arange(h))
     points = portrait.camera.unproject(np.stack([px, py], -1).astype(np.float64), z)
-    head = rig.head_weight(fit, points.reshape(-1, 3)).reshape(h, w)
+    head = parts.head_weight(fit, points.reshape(-1, 3)).reshape(h, w)
     return Maps(normal, shading, flat, ao, head, gloss_map(marks, face, (h, w)), face > 0.5, light)
 
 
@@ -242,22 +242,22 @@ def assemble_mesh(
             *([layers.teeth_cell(True, unit, tone)] if opening <= OPEN_MOUTH else []),
         ]
         cells += [grey_cell(c) if np.ptp(skin.reshape(-1, 3).mean(0)) < 3 else c for c in made]
-    turned = abs(float(angles_from_rotation(fit.rotation)[0])) > rig.TURNED
+    turned = abs(float(angles_from_rotation(fit.rotation)[0])) > parts.TURNED
     if turned:
         cells.append(layers.mirror_cell(colours, marks, alpha))
     places, height = layers.pack(cells, w, h)
     by_name = dict(zip((c.name for c in cells), places, strict=True))
-    parts = rig.MeshParts()
+    mesh = parts.MeshParts()
     mirror = np.subtract(by_name["mirror"], cells[-1].origin) if turned else None
-    rig.add_face(parts, fit, marks, surface, portrait.camera, alpha, mirror)
-    rig.add_rest(parts, fit, marks, surface, portrait.camera, alpha, portrait.borders)
+    rig.add_face(mesh, fit, marks, surface, portrait.camera, alpha, mirror)
+    sheets.add_rest(mesh, fit, marks, surface, portrait.camera, alpha, portrait.borders)
     for cell, place in zip(cells, places, strict=True):
         if "eyeball" in cell.name or "iris" in cell.name:
             rig.add_eye(
-                parts, fit, marks, portrait.camera, cell, place, iris="iris" in cell.name, right="right" in cell.name
+                mesh, fit, marks, portrait.camera, cell, place, iris="iris" in cell.name, right="right" in cell.name
             )
-    rig.add_mouth(parts, fit, portrait.camera, {c.name: c for c in cells}, by_name)
-    return parts.finish(), cells, places, height
+    rig.add_mouth(mesh, fit, portrait.camera, {c.name: c for c in cells}, by_name)
+    return mesh.finish(), cells, places, height
 
 
 def grey_cell(cell: layers.Cell) -> layers.Cell:
