@@ -67,8 +67,7 @@ def add_rest(
     z = np.where(inside & np.where(under, ~reaches, deep), sample(surface.z, mx, my) - BACKING, z)
     vertices = camera.unproject(np.column_stack([gx, gy]), z)
     # behind eyes and mouth the sheet is a backing of skin, deeper than any cavity: pinholes at their corners show skin
-    keep = person
-    triangles = grid_triangles(len(xs), len(ys), keep)
+    triangles = grid_triangles(len(xs), len(ys), person)
     if abs(angles_from_rotation(fit.rotation)[0]) > 12:  # no wall from the far cheek's outline back to the background
         empty = sample(alpha, np.clip(gx, 0, w - 1), np.clip(gy, 0, h - 1)) < 0.4
         rim = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.3

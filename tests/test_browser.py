@@ -205,7 +205,9 @@ def test_a_server_with_a_token_asks_for_it(browser: Any) -> None:
         tab.goto(url)
         tab.click("#start")
         seen(tab, "document.getElementById('welcome-title').textContent.includes('token')")
+        assert not tab.evaluate("document.getElementById('avatar')?.videoWidth > 0")
         go_live(tab, url + "/?token=sesame")
+        assert tab.evaluate("document.getElementById('avatar').videoWidth") > 0
 
 
 def test_view_only_shows_the_driver_and_nothing_else(browser: Any, app: Any) -> None:
