@@ -1,0 +1,1 @@
+"""A synthetic one-light-at-a-time stage."""
