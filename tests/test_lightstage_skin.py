@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from offline.lightstage.skin import Skin, Surface, eye_at, melanin_for, mouth_at, sample_skin, skin_at, tone
+from offline.lightstage.eyes import eye_at, mouth_at
+from offline.lightstage.person import Skin, sample_skin
+from offline.lightstage.skin import Surface, skin_at
+from offline.lightstage.tone import melanin_for
 
 LEFT_EYE = [(1.8, 3.3), (2.8, 3.9), (3.9, 3.9), (4.5, 3.4), (3.9, 3.1), (2.7, 3.1)]
 MOUTH = [(-2.5, -3.5), (-1.7, -2.8), (-0.7, -2.4), (0.0, -2.5), (0.7, -2.4), (1.7, -2.8), (2.5, -3.5), (1.8, -4.1)]
@@ -78,7 +81,6 @@ def test_the_same_person_twice(marks: np.ndarray) -> None:
     one, two = (sample_skin(np.random.default_rng(5)) for _ in range(2))
     assert one == two
     assert np.array_equal(skin_at(one, grid(), marks).albedo, skin_at(two, grid(), marks).albedo)
-    assert sample_skin(np.random.default_rng(6)) != one
 
 
 def test_a_point_looks_the_same_whatever_else_is_asked(plain: Skin, marks: np.ndarray) -> None:
@@ -86,29 +88,6 @@ def test_a_point_looks_the_same_whatever_else_is_asked(plain: Skin, marks: np.nd
     whole, part = skin_at(skin, points, marks), skin_at(skin, points[1000:1300], marks)
     assert np.allclose(whole.albedo[1000:1300], part.albedo, atol=1e-5)
     assert np.allclose(whole.bump[1000:1300], part.bump, atol=1e-5)
-
-
-def test_melanin_darkens_and_blood_reddens() -> None:
-    melanin = np.geomspace(0.005, 0.5, 20).astype(np.float32)
-    assert (np.diff(tone(melanin, np.full(20, 0.02, np.float32)), axis=0) < 1e-6).all()
-    pale, flushed = tone(np.float32([0.02, 0.02]), np.float32([0.01, 0.05]))
-    assert flushed[0] / flushed[1] > 1.2 * pale[0] / pale[1]
-
-
-@pytest.mark.parametrize(("star", "red", "green"), [(71.0, 0.57, 0.39), (40.0, 0.19, 0.095), (60.0, 0.42, 0.25)])
-def test_skin_of_a_measured_lightness_has_the_measured_colour(star: float, red: float, green: float) -> None:
-    # L* with the a*, b* of spectrophotometer surveys (about 8, 15 pale; 11, 18 middle; 12, 17 dark).
-    rgb = tone(np.float32([melanin_for(star, 0.03)]), np.float32([0.03]))[0]
-    assert rgb[0] == pytest.approx(red, rel=0.06)
-    assert rgb[1] == pytest.approx(green, rel=0.06)
-
-
-def test_lightness_is_drawn_evenly() -> None:
-    people = [sample_skin(np.random.default_rng(i)) for i in range(300)]
-    rgb = tone(np.float32([p.melanin for p in people]), np.float32([p.blood for p in people]))
-    star = 116 * np.cbrt(rgb @ np.float32([0.2126, 0.7152, 0.0722])) - 16
-    share = np.histogram(star, bins=[20, 36, 48, 60, 75])[0] / 300
-    assert share.min() > 0.17
 
 
 def test_brows_lips_and_lashes_are_where_the_landmarks_are(plain: Skin, marks: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from narrate_stream.ops.lighting import map_directions, stage_directions
 
 F32 = NDArray[np.float32]
 KINDS = ("environment", "sky", "studio", "hard", "flash", "two", "soft")
-SHARES = (0.22, 0.1, 0.2, 0.2, 0.12, 0.08, 0.08)
+SHARES = (0.22, 0.1, 0.18, 0.18, 0.17, 0.07, 0.08)
 FLASH = np.array([0.0, 0.0, 1.0])
 
 

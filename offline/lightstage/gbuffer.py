@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from narrate_stream.kernels.visibility import visibility
 from narrate_stream.ops.lighting import stage_directions
+from offline.lightstage.eyes import eye_at, mouth_at
 from offline.lightstage.heads import BACKGROUND, EYE, MOUTH, SKIN, Head, Kit
-from offline.lightstage.skin import eye_at, mouth_at, skin_at
+from offline.lightstage.skin import skin_at
 from offline.softmesh import MapRenderer, screen_of
 
 F32 = NDArray[np.float32]

@@ -18,8 +18,9 @@ from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera, rotation_from_angles
 from offline.facekit import FaceKit, load_facekit
 from offline.facemesh import vertex_normals
+from offline.lightstage.person import Skin, sample_skin
 from offline.lightstage.props import Prop, sample_props
-from offline.lightstage.skin import Skin, sample_skin
+from offline.lightstage.tissue import displacement
 from offline.window import FACE_CM, STAGE_SPAN
 
 F64 = NDArray[np.float64]
@@ -159,6 +160,15 @@ def sample_pose(rng: np.random.Generator) -> F64:
     return rotation_from_angles(float(yaw), float(np.clip(rng.normal(0, 9), -25, 25)), float(rng.normal(0, 5)))
 
 
+def uneven(rng: np.random.Generator, stage: Kit, vertices: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The head with soft tissue of its own, which moves the skin along its normals."""
+    skin = np.unique(stage.kit.triangles[stage.kit.material == stage.kit.material_names.index("M_Face")])
+    normals = vertex_normals(vertices.astype(np.float64), stage.kit.triangles)
+    out = vertices.copy()
+    out[skin] += normals[skin] * displacement(rng, stage.kit.neutral[skin])[:, None]
+    return out
+
+
 def sample_head(rng: np.random.Generator, stage: Kit, size: int, *, props: bool = True) -> Head:
     """A person: identity, expression, skin, hair and clothes, pose and lens."""
     spread = rng.choice([0.7, 0.9, 1.1])
@@ -166,6 +176,7 @@ def sample_head(rng: np.random.Generator, stage: Kit, size: int, *, props: bool 
         rng.normal(0, spread, len(stage.identity)).astype(np.float32),
         sample_expression(rng, stage.kit.expression_names),
     )
+    vertices = uneven(rng, stage, vertices)
     skin = sample_skin(rng)
     worn: list[Prop] = sample_props(rng, stage.kit, vertices, stage.marks) if props else []
     triangles = [stage.kit.triangles[stage.shown]]

@@ -71,11 +71,13 @@ def sample(recipe: Recipe, number: int, mesh: FaceMesh) -> Arrays:
     buffer = render_buffer(head, recipe.stage)
     olat = transport(buffer)
     lights = [sample_light(rng, recipe.maps)[1] for _ in range(LIGHTINGS)]
-    images = np.stack([picture(rng, buffer, olat, w) for w in lights])
+    shots = [picture(rng, buffer, olat, w) for w in lights]
+    images = np.stack([image for image, _ in shots])
+    exposed = np.stack([w * gain for w, (_, gain) in zip(lights, shots, strict=True)])
     found, prior = landmark_prior(images[0], assumed_camera(rng, head.camera), mesh)
     return {
         "image": images,
-        "light": np.stack(lights).astype(np.float16),
+        "light": np.minimum(exposed, np.finfo(np.float16).max).astype(np.float16),
         "normal": np.round(buffer.normal * buffer.matte[..., None] * 127).astype(np.int8),
         "prior": np.round(prior * 127).astype(np.int8),
         "albedo": bytes_of(srgb_from_linear(np.clip(buffer.albedo, 0, 1))),
@@ -97,20 +99,21 @@ def bytes_of(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def picture(
     rng: np.random.Generator, buffer: StageBuffer, olat: Transport, weights: NDArray[np.float32]
-) -> NDArray[np.uint8]:
-    """(S, S, 3) sRGB photograph: exposed for the skin, before a plain soft background in the light's colours."""
+) -> tuple[NDArray[np.uint8], float]:
+    """(S, S, 3) sRGB photograph, exposed for the skin, before a plain soft background; and the exposure."""
     linear = lit(buffer, olat, weights)
     skin = buffer.label == SKIN
     level = float(np.percentile(linear[skin].mean(-1), 80)) if skin.any() else 0.4
     tone = float(np.clip(buffer.albedo[skin].mean() * 1.6, 0.2, 0.7)) if skin.any() else 0.4
-    linear *= tone * rng.lognormal(0, 0.25) / max(level, 1e-4)
+    gain = tone * float(rng.lognormal(0, 0.25)) / max(level, 1e-4)
+    linear *= gain
     y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     ramp = 1 + rng.uniform(-0.5, 0.5) * x + rng.uniform(-0.5, 0.5) * y
     behind = np.clip(ramp, 0, None)[..., None] * rng.uniform(0, 0.7) * rng.uniform(0.5, 1, 3)
     behind = behind + cv2.GaussianBlur(rng.normal(0, 0.6, (SIZE, SIZE, 3)).astype(np.float32), (0, 0), 9) * rng.random()
     matte = cv2.GaussianBlur(buffer.matte.astype(np.float32), (0, 0), 0.5)[..., None]
     soft = np.where(buffer.matte[..., None], linear, behind)
-    return bytes_of(srgb_from_linear(np.clip(soft * matte + np.clip(behind, 0, 1) * (1 - matte), 0, 1)))
+    return bytes_of(srgb_from_linear(np.clip(soft * matte + np.clip(behind, 0, 1) * (1 - matte), 0, 1))), gain
 
 
 def assumed_camera(rng: np.random.Generator, true: Camera) -> Camera:

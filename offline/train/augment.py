@@ -18,18 +18,18 @@ from offline.train.warp import unit_or_zero
 SKIN = 1
 GREY, TIGHT, ERASED, PAINTED, SOFT, SMALL, JPEG, NO_MATTE, OVEREXPOSED = (
     0.35,
-    0.35,
-    0.25,
-    0.08,
-    0.3,
-    0.3,
-    0.45,
-    0.1,
+    0.4,
     0.12,
+    0.05,
+    0.15,
+    0.15,
+    0.25,
+    0.1,
+    0.1,
 )
 SMALLEST = 40  # pixels that a small original keeps
 PRIOR_TURN = math.radians(6)
-PRIOR_LOST = 0.1
+PRIOR_LOST = 0.45  # or the network would lean on them and hardly look at the photograph
 
 
 class Dice:
