@@ -1,57 +1,24 @@
-"""Props on a toy kit: a turned bust in place of the FaceKit, so that the tests need no data."""
+"""Props on a toy kit."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from toy_kit import bust_surface, toy_kit, toy_marks
 
 from offline.facekit import FaceKit
 from offline.lightstage import garments, hair, shells
 from offline.lightstage.props import beard_prop, glasses_prop, regions, sample_props, vertex_normals
 
-MARKS = {
-    **{i: (-7.4 + 14.8 * i / 16, 3.7 - 11.3 * np.sin(np.pi * i / 16)) for i in range(17)},
-    **{17 + i: (-5.8 + 1.15 * i, 5.8) for i in range(5)},
-    **{22 + i: (1.2 + 1.15 * i, 5.8) for i in range(5)},
-    **{27 + i: (0.0, 3.7 - 1.1 * i) for i in range(4)},
-    **{31 + i: (-1.3 + 0.65 * i, -1.1) for i in range(5)},
-    **{36 + i: (-3.1 - 1.4 * np.cos(np.pi * i / 3), 3.4 + 0.4 * np.sin(np.pi * i / 3)) for i in range(6)},
-    **{42 + i: (3.1 - 1.4 * np.cos(np.pi * i / 3), 3.4 + 0.4 * np.sin(np.pi * i / 3)) for i in range(6)},
-    **{48 + i: (-2.5 * np.cos(np.pi * i / 6), -3.4 + 0.9 * np.sin(np.pi * i / 6)) for i in range(12)},
-    **{60 + i: (-2.2 * np.cos(np.pi * i / 4), -3.4 + 0.2 * np.sin(np.pi * i / 4)) for i in range(8)},
-}
-
-
-def bust_surface() -> tuple[np.ndarray, np.ndarray]:
-    """A head, neck and chest turned on a lathe; rows from the top down, open below."""
-    y = np.array([14.5, 14.3, 13, 10, 6, 2, -2, -6, -7.5, -8.5, -11, -13, -14.5, -16, -18])
-    r = np.array([0.05, 1.5, 4.5, 7, 8, 8, 7.4, 6.2, 5.4, 5.2, 5.4, 6.5, 9, 11.5, 12.5])
-    s = np.linspace(0, len(y) - 1, 120)
-    y, r = np.interp(s, np.arange(15), y), np.interp(s, np.arange(15), r)
-    a = np.linspace(0, 2 * np.pi, 96, endpoint=False)
-    grid = np.stack([r[:, None] * np.sin(a), y[:, None] + 0 * a, r[:, None] * 1.15 * np.cos(a) + 1], -1)
-    return grid.reshape(-1, 3).astype(np.float32), shells.grid_triangles(120, 96, closed=True)
-
 
 @pytest.fixture(scope="module")
 def kit() -> FaceKit:
-    vertices, triangles = bust_surface()
-    return FaceKit(
-        neutral=vertices,
-        identity=np.zeros((1, *vertices.shape), np.float16),
-        expression=np.zeros((1, *vertices.shape), np.float16),
-        expression_names=("none",),
-        triangles=triangles,
-        material=np.zeros(len(triangles), np.int32),
-        material_names=("M_Face",),
-    )
+    return toy_kit()
 
 
 @pytest.fixture(scope="module")
 def marks(kit: FaceKit) -> np.ndarray:
-    front = np.flatnonzero(kit.neutral[:, 2] > 1)
-    target = np.array([MARKS[i] for i in range(68)])
-    return front[np.linalg.norm(kit.neutral[front, None, :2] - target, axis=2).argmin(0)]
+    return toy_marks(kit)
 
 
 def signed_volume(vertices: np.ndarray, triangles: np.ndarray) -> float:

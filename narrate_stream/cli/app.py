@@ -15,6 +15,7 @@ from narrate_stream.cli.build import build
 from narrate_stream.cli.camera import camera
 from narrate_stream.cli.demo import demo
 from narrate_stream.cli.doctor import doctor
+from narrate_stream.cli.evaluate import evaluate
 from narrate_stream.cli.options import Commands
 from narrate_stream.cli.render import render
 from narrate_stream.cli.serve import serve
@@ -41,7 +42,7 @@ def app() -> None:
     """
 
 
-for command in (demo, build, maps, view, relight, render, grid, serve, camera, bench, doctor):
+for command in (demo, build, maps, view, relight, render, grid, serve, camera, bench, evaluate, doctor):
     app.add_command(command)
 
 

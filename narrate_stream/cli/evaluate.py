@@ -1,0 +1,167 @@
+"""`narrate eval normals|relight|views`: the paper's metrics on a data set in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from narrate_stream.cli.console import say
+from narrate_stream.cli.options import PATH, Commands
+from narrate_stream.errors import NarrateError
+
+LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N subjects or sitters.")
+JSON = click.option("--json", "json_file", type=PATH, metavar="F.json", help="Write the numbers here as well.")
+DATA = click.argument("data", metavar="DATA", type=PATH)
+Table = dict[str, dict[str, float]]
+
+
+@click.group("eval", cls=Commands, short_help="Measure normals, relighting and views on a data set.")
+def evaluate() -> None:
+    """Measure normals, relighting and views against a data set in a folder; the tables go to stdout."""
+
+
+@click.command(short_help="Normals against photometric stereo (the paper's table 1).")
+@DATA
+@LIMIT
+@JSON
+def normals(data: Path, limit: int | None, json_file: Path | None) -> None:
+    """The paper's table 1: share of skin pixels (%) whose normal is off by less than 5, 15, 25 and 30 degrees, and the
+    mean and median angle. DATA is a folder with Extended Yale B subjects, or with the light stage's shards (the last
+    one is used). One photograph per subject goes in: for Yale the one in frontal light; the truth is photometric
+    stereo over all of them.
+    """
+    check_outputs(json_file)
+    from offline.evaluate.datasets import read_samples
+    from offline.evaluate.run import NORMAL_FORMATS, normals_table
+
+    report("normals", data, normals_table(read_samples(data, limit)), NORMAL_FORMATS, json_file)
+
+
+@click.command(short_help="Relit pictures against real ones (the paper's table 2).")
+@DATA
+@LIMIT
+@JSON
+def relight(data: Path, limit: int | None, json_file: Path | None) -> None:
+    """The paper's table 2: SSIM, PSNR (dB) and RMSE of the face relit by our renderer against the real photographs in
+    those lights, after one gain per picture. DATA as for `normals`.
+    """
+    check_outputs(json_file)
+    from offline.evaluate.datasets import read_samples
+    from offline.evaluate.run import RELIGHT_FORMATS, relight_table
+
+    report("relight", data, relight_table(read_samples(data, limit)), RELIGHT_FORMATS, json_file)
+
+
+@click.command(short_help="New views against heads really turned.")
+@DATA
+@LIMIT
+@click.option("--quick", is_flag=True, help="Two sitters, five angles: about two minutes.")
+@click.option("--sheet", type=PATH, metavar="OUT.png", help="Photograph, views and truth side by side.")
+@JSON
+def views(data: Path, limit: int | None, quick: bool, sheet: Path | None, json_file: Path | None) -> None:
+    """New views against the truth. DATA is a folder with the USC ICT FaceKit, whose heads are painted, photographed
+    once, built, and compared with themselves turned.
+
+    psnr in dB where the photograph saw the skin; ssim on the head; marks: landmark error, % of the distance of the
+    outer eye corners; starred: after the similarity that fits the landmarks; pose: degrees; turned: 1 is right.
+    """
+    check_outputs(json_file, sheet)
+    require_folder(data)
+    from offline.evaluate import views as module
+
+    lines: list[Any] | None = [] if sheet else None
+    table = module.evaluate_views(
+        data,
+        sitters=limit or (module.QUICK_SITTERS if quick else module.SITTERS),
+        angles=module.QUICK if quick else module.ANGLES,
+        sheet=lines,
+        progress=lambda name: say(f"{name} done"),
+    )
+    for name, rows in table.items():
+        show(name, rows, module.FORMATS)
+    if sheet and lines:
+        write_sheet(sheet, lines)
+    write_json(json_file, {"eval": "views", "data": str(data), "rows": table})
+
+
+for command in (normals, relight, views):
+    evaluate.add_command(command)
+
+
+def report(name: str, data: Path, tables: Iterable[Any], formats: dict[str, str], json_file: Path | None) -> None:
+    """Follow the subjects as they are measured, then print the table of all."""
+    last = None
+    for last in tables:
+        subject = list(next(iter(last.subjects.values())))[-1]
+        mine = {variant: rows[subject] for variant, rows in last.subjects.items()}
+        say(f"{subject}: " + "; ".join(f"{v} {brief(row, formats)}" for v, row in mine.items()))
+    if last is None:
+        raise NarrateError(f"{data}: no subject could be measured")
+    count = len(next(iter(last.subjects.values())))
+    failed = f", {len(last.failed)} could not be built: {', '.join(last.failed)}" if last.failed else ""
+    show(f"{name}: mean over {count} subjects{failed}", last.rows, formats)
+    write_json(json_file, {"eval": name, "data": str(data), **asdict(last)})
+
+
+def brief(row: dict[str, float], formats: dict[str, str]) -> str:
+    """The number a person looks at first while waiting."""
+    key = "mean" if "mean" in formats else "psnr"
+    return f"{row[key]:{formats[key]}}"
+
+
+def check_outputs(json_file: Path | None, sheet: Path | None = None) -> None:
+    """Refuse at once what could not be written after minutes of work."""
+    from narrate_stream.files import check_output
+
+    if json_file:
+        check_output(json_file, (".json",))
+    if sheet:
+        check_output(sheet, (".png",))
+
+
+def require_folder(path: Path) -> None:
+    """Raises NarrateError unless `path` is a folder."""
+    if not path.exists():
+        raise NarrateError(f"{path}: there is no such folder")
+    if not path.is_dir():
+        raise NarrateError(f"{path} is a file, not a folder with a data set")
+
+
+def show(title: str, rows: Table, formats: dict[str, str]) -> None:
+    """A table on stdout."""
+    from offline.evaluate.metrics import text_table
+
+    click.echo(f"{title}\n{text_table(rows, formats)}\n")
+
+
+def write_sheet(path: Path, lines: list[Any]) -> None:
+    """Pictures of one width below each other."""
+    import numpy as np
+
+    from narrate_stream.files import write_png
+
+    write_png(path, np.concatenate(lines))
+    say(f"{path}: {len(lines)} lines")
+
+
+def write_json(path: Path | None, result: dict[str, object]) -> None:
+    """The numbers, missing ones as null."""
+    from narrate_stream.files import write_bytes
+
+    if path is None:
+        return
+
+    def plain(value: object) -> object:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, float):
+            return round(value, 4) if value == value else None
+        return value
+
+    write_bytes(path, json.dumps(plain(result), indent=1).encode())
+    say(f"{path} written")
