@@ -143,6 +143,20 @@ def _face_models() -> Iterator[Finding]:
         yield Finding("face models", OK, f"{len(FACE_MODELS)} in mediapipe's wheel")
 
 
+def _networks() -> Iterator[Finding]:
+    from narrate_stream.data import weights_path
+
+    missing = [task for task in ("normals", "albedo", "relight") if not weights_path(task).is_file()]
+    if missing:
+        advice = "install the package anew; `narrate build` works without, from geometry alone"
+        yield Finding("network weights", MISSING, f"no {', '.join(missing)}", advice)
+        return
+    from narrate_stream.nets.unet import load_network
+
+    count = sum(p.numel() for t in ("normals", "albedo", "relight") for p in load_network(weights_path(t)).parameters())
+    yield Finding("network weights", OK, f"normals, albedo, relight: {count / 1e6:.1f} million numbers")
+
+
 def _kernels() -> Iterator[Finding]:
     import warp
 
@@ -246,8 +260,20 @@ def _browser() -> Iterator[Finding]:
         yield Finding("Chromium for tests", MISSING, "none", "sudo apt install chromium-headless-shell")
 
 
+def _pytorch3d() -> Iterator[Finding]:
+    package, whole = _optional("pytorch3d"), _optional("pytorch3d.renderer")
+    source = "--no-build-isolation 'git+https://github.com/facebookresearch/pytorch3d.git@v0.7.9'"
+    if package is None:
+        advice = f"only offline/fit_pytorch3d.py uses it: pip install {source} (20 minutes)"
+        yield Finding("PyTorch3D", MISSING, "not installed", advice)
+    elif whole is None:
+        yield Finding("PyTorch3D", MISSING, "built for another torch", f"pip install --force-reinstall {source}")
+    else:
+        yield Finding("PyTorch3D", OK, str(package.__version__))
+
+
 def _tensorrt() -> Iterator[Finding]:
-    yield Finding("TensorRT", NOTE, "not used yet", "nothing to install: this release runs no network that needs it")
+    yield Finding("TensorRT", NOTE, "not used yet", "nothing to install: the networks run once, while a model is built")
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
@@ -255,6 +281,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _packages,
     _one_opencv,
     _face_models,
+    _networks,
     _kernels,
     _torch_cuda,
     _codecs,
@@ -263,5 +290,6 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _virtual_camera,
     _heic,
     _browser,
+    _pytorch3d,
     _tensorrt,
 )

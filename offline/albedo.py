@@ -12,6 +12,7 @@ from narrate_stream.types import Array, Image
 
 F64 = NDArray[np.float64]
 LOWEST = 0.22  # shading below this is not believed: dividing by it would make noise of shadows
+DARKEST = 0.06  # F_A's shading in cast shadow: lower would be noise
 EVENNESS = 0.55  # how much of the skin's broad unevenness that the light does not explain is taken for shadow
 
 
@@ -59,3 +60,34 @@ def albedo_map(image: Image, shading: F64, occlusion: F64, skin: NDArray[np.bool
         apply = np.clip(weight * 1.6 - 0.3, 0, 1) * np.clip(trust, 0, 1)
         albedo = albedo * np.exp(-EVENNESS * np.clip(excess, -0.9, 0.5) * apply)[..., None]
     return np.asarray(np.clip(albedo, 0, 1), np.float32)
+
+
+def light_residual(image: Image, albedo: Array, light: F64, normals: F64, skin: NDArray[np.bool_]) -> float:
+    """How far albedo times the light on the normals is from the photograph: rms of the log ratio over the skin, after
+    one gain. 0.1 is ten percent; cast shadows, which the smooth light cannot hold, add to it. nan without skin."""
+    if skin.sum() < 64:
+        return float("nan")
+    made = luminance(albedo)[skin] * shading_of(light, normals)[skin]
+    ratio = np.log(luminance(linear_table()[image])[skin] + 1e-3) - np.log(made + 1e-3)
+    return float(np.std(ratio))
+
+
+def network_albedo(
+    image: Image, plain: Array, shading: Array, trust: Array, normals: F64, skin: NDArray[np.bool_]
+) -> tuple[Array, F64]:
+    """(H, W, 3) linear albedo by F_A's shading where there is one, `plain` elsewhere, and the light (9,) again.
+
+    shading (h, w, 3) linear, how much brighter the photograph is than its albedo, and trust (h, w) 0..1 are small maps;
+    the picture's own detail stays in the albedo, since shading is smooth except in shadows' edges. Mean shading of the
+    skin is 1, so that the exposure stays the photograph's.
+    """
+    h, w = image.shape[:2]
+    wide = np.log(np.maximum(cv2.resize(shading, (w, h), interpolation=cv2.INTER_CUBIC), 1e-3))
+    share = cv2.resize(trust, (w, h), interpolation=cv2.INTER_LINEAR)[..., None]
+    if skin.sum() > 64:
+        wide = wide - np.log(np.mean(np.exp(wide[skin])))
+    light = np.maximum(np.exp(wide), DARKEST)
+    albedo = linear_table()[image] / light
+    mixed = np.exp(np.log(plain + 1e-4) * (1 - share) + np.log(albedo + 1e-4) * share) - 1e-4
+    again = estimate_light(luminance(np.exp(wide)).astype(np.float64), normals, skin)
+    return np.asarray(np.clip(mixed, 0, 1), np.float32), again

@@ -16,13 +16,15 @@ from narrate_stream import __version__
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import PortraitError
 from narrate_stream.ops.colour import linear_table, luminance, srgb_from_linear
-from narrate_stream.ops.facefit import FaceFit, fit_face
-from narrate_stream.ops.geometry import Camera, angles_from_rotation
+from narrate_stream.ops.facefit import FaceFit
+from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
-from offline import layers, parts, rig, sheets
+from offline import complete, layers, parts, rig, sheets
 from offline.bake import bake_transport, pack_surface
 from offline.geometry import Surface, build_surface, to_canvas
+from offline.headfit import HeadFit, fit_head
+from offline.networks import Estimate, estimate, load_networks
 from offline.picture import Picture, load_builtin_portrait, load_picture
 from offline.preprocess import OVAL, Portrait, clean_plate, foreground_colours, matte, prepare
 
@@ -30,13 +32,13 @@ Progress = Callable[[str, float], None]
 F64 = NDArray[np.float64]
 WORST_FIT = 0.11  # interocular distances: landmarks farther from any human face are not one
 BACKDROP = 2048
-NEAREST, USUAL = 42.0, 65.0  # cm from the camera: nearer than the first is not believed, the second taken instead
 
 
 @dataclass(frozen=True)
 class Maps:
     """Per canvas pixel: normal (H, W, 3) camera space, shading of the portrait's light (H, W), linear albedo (H, W, 3),
-    occlusion, head weight and gloss (H, W), face (H, W) bool."""
+    occlusion, head weight and gloss (H, W), face (H, W) bool; light (9,) spherical harmonics; residual: how far albedo
+    times light is from the photograph (`albedo.light_residual`)."""
 
     normal: F64
     shading: F64
@@ -46,6 +48,7 @@ class Maps:
     gloss: F64
     face: NDArray[np.bool_]
     light: F64
+    residual: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Build:
     model: HybridModel
     portrait: Portrait
     alpha: Array
-    fit: FaceFit
+    fit: HeadFit
     surface: Surface
     maps: Maps
     seconds: dict[str, float]
@@ -77,16 +80,24 @@ class Steps:
 
 
 def build_model(
-    portrait: Path | None, *, size: int = 1024, report: Path | None = None, progress: Progress | None = None
+    portrait: Path | None,
+    *,
+    size: int = 1024,
+    report: Path | None = None,
+    progress: Progress | None = None,
+    networks: bool = True,
+    learned_albedo: bool = False,
 ) -> HybridModel:
     """The hybrid model of one portrait (`None`: the built-in one) at working size `size` pixels.
 
-    `report`: a folder for the QA page. Raises PortraitError with one sentence for anything that cannot become a model.
+    `report`: a folder for the QA page. `networks` False: normals from geometry alone;
+    `learned_albedo`: albedo by F_A.
+    Raises PortraitError with one sentence for anything that cannot become a model.
     """
     if not 256 <= size <= 2048:
         raise PortraitError(f"the working size must lie between 256 and 2048 pixels, not {size}")
     picture = load_picture(portrait) if portrait else load_builtin_portrait()
-    made = build(picture, size, progress)
+    made = build(picture, size, progress, networks=networks, learned_albedo=learned_albedo)
     if report is not None:
         from offline.report import write_report
 
@@ -94,32 +105,43 @@ def build_model(
     return made.model
 
 
-def build(picture: Picture, size: int, progress: Progress | None = None) -> Build:
+def build(
+    picture: Picture,
+    size: int,
+    progress: Progress | None = None,
+    *,
+    networks: bool = True,
+    learned_albedo: bool = False,
+) -> Build:
     """All steps of the offline stage."""
     steps = Steps(progress)
+    trained = load_networks(albedo=learned_albedo) if networks else None
     portrait = prepare(picture, size)
     steps.done("face")
     alpha = matte(portrait)
     plate = clean_plate(portrait.image, alpha)
     colours = foreground_colours(portrait.image, alpha, plate)
     steps.done("matte and background")
-    fit = fit_face(portrait.landmarks, portrait.camera)
-    if -fit.translation[2] < NEAREST:  # a cropped photograph: nobody stands that near, the lens was longer
-        portrait = replace(portrait, camera=longer(portrait.camera, USUAL / -fit.translation[2]))
-        fit = fit_face(portrait.landmarks, portrait.camera)
+    fit, camera = fit_head(portrait.landmarks, portrait.camera)
+    portrait = replace(portrait, camera=camera)  # the focal length that goes with the head's distance
     if fit.error > WORST_FIT:
         raise PortraitError(
             f"{picture.path or 'the portrait'}: what looks like a face does not have a human face's shape"
         )
-    surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera)
+    seen = estimate(trained, portrait.image, alpha, portrait.landmarks, camera) if trained else None
+    if seen:
+        steps.done("networks")
+    detail = (seen.normal, seen.confidence) if seen else None
+    surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail)
     steps.done("geometry")
     small_alpha = cv2.resize(alpha, surface.z.shape[::-1], interpolation=cv2.INTER_AREA)
     transport, occlusion = bake_transport(surface, np.asarray(small_alpha, np.float64))
     steps.done("light transport")
-    maps = canvas_maps(portrait, fit, surface, colours, occlusion)
+    maps = canvas_maps(portrait, fit, surface, colours, occlusion, seen)
     steps.done("light and albedo")
     mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
-    atlas = assemble_atlas(portrait, fit, colours, alpha, maps, cells, places, height)
+    painted = complete.paint_shell(fit, surface, portrait.camera, alpha, maps.albedo)
+    atlas = assemble_atlas(portrait, fit, surface, colours, painted, alpha, maps, cells, places, height)
     steps.done("layers and rig")
     h, w = picture.image.shape[:2]
     backdrop = (
@@ -141,7 +163,7 @@ def build(picture: Picture, size: int, progress: Progress | None = None) -> Buil
         backdrop=np.asarray(backdrop, np.uint8),
         transport=transport,
         light=maps.light.astype(np.float32),
-        provenance=provenance(picture, portrait, fit),
+        provenance=provenance(picture, portrait, fit, seen, maps) | {"shell": complete.origin_shares(painted)},
         **mesh,
         **atlas,
     )
@@ -149,12 +171,7 @@ def build(picture: Picture, size: int, progress: Progress | None = None) -> Buil
     return Build(model, portrait, alpha, fit, surface, maps, steps.seconds)
 
 
-def longer(camera: Camera, factor: float) -> Camera:
-    """The same camera with a focal length `factor` times as long."""
-    return replace(camera, focal=camera.focal * factor)
-
-
-def provenance(picture: Picture, portrait: Portrait, fit: FaceFit) -> dict[str, Any]:
+def provenance(picture: Picture, portrait: Portrait, fit: FaceFit, seen: Estimate | None, maps: Maps) -> dict[str, Any]:
     """Where the model comes from, for people and for `narrate` itself."""
     yaw, pitch, roll = angles_from_rotation(fit.rotation)
     return {
@@ -164,11 +181,15 @@ def provenance(picture: Picture, portrait: Portrait, fit: FaceFit) -> dict[str, 
         "fit_error": round(float(fit.error), 4),
         "tight": bool(portrait.tight),
         "mouth_open": bool(layers.mouth_opening(portrait.landmarks) > OPEN_MOUTH),
-        "normals": "geometry",
+        "normals": "network and geometry" if seen else "geometry",
+        "albedo": "network" if seen and seen.shading is not None else "spherical harmonics",
+        "light_residual": round(maps.residual, 3),
     }
 
 
-def canvas_maps(portrait: Portrait, fit: FaceFit, surface: Surface, colours: Image, occlusion: F64) -> Maps:
+def canvas_maps(
+    portrait: Portrait, fit: FaceFit, surface: Surface, colours: Image, occlusion: F64, seen: Estimate | None = None
+) -> Maps:
     """Normals at canvas size, the portrait's light and the albedo that is left without it."""
     h, w = portrait.image.shape[:2]
     normal = to_canvas(surface.normal, (w, h)).astype(np.float64)
@@ -185,11 +206,15 @@ def canvas_maps(portrait: Portrait, fit: FaceFit, surface: Surface, colours: Ima
     shading = delight.shading_of(light, normal)
     trust = np.asarray(0.45 + 0.55 * cv2.GaussianBlur(face, (0, 0), 0.01 * w), np.float64)
     flat = delight.albedo_map(colours, shading, ao, skin, trust)
+    if seen and seen.shading is not None:
+        flat, light = delight.network_albedo(colours, flat, seen.shading, seen.trust, normal, skin)
+        shading = delight.shading_of(light, normal)
+    residual = delight.light_residual(colours, flat, light, normal, skin)
     z = cv2.resize(surface.z, (w, h), interpolation=cv2.INTER_LINEAR)
     px, py = np.meshgrid(np.arange(w), np.arange(h))
     points = portrait.camera.unproject(np.stack([px, py], -1).astype(np.float64), z)
     head = parts.head_weight(fit, points.reshape(-1, 3)).reshape(h, w)
-    return Maps(normal, shading, flat, ao, head, gloss_map(marks, face, (h, w)), face > 0.5, light)
+    return Maps(normal, shading, flat, ao, head, gloss_map(marks, face, (h, w)), face > 0.5, light, residual)
 
 
 def gloss_map(marks: F64, face: Array, shape: tuple[int, int]) -> F64:
@@ -217,7 +242,7 @@ OPEN_MOUTH, WIDE_MOUTH = 0.07, 0.4  # inner opening over width: teeth show; the 
 
 
 def assemble_mesh(
-    portrait: Portrait, fit: FaceFit, surface: Surface, alpha: Array, colours: Image
+    portrait: Portrait, fit: HeadFit, surface: Surface, alpha: Array, colours: Image
 ) -> tuple[dict[str, NDArray[Any]], list[layers.Cell], list[tuple[int, int]], int]:
     """The mesh of all layers, the atlas cells it points into, their places and the atlas height."""
     image, marks = portrait.image, portrait.landmarks
@@ -245,12 +270,15 @@ def assemble_mesh(
     turned = abs(float(angles_from_rotation(fit.rotation)[0])) > parts.TURNED
     if turned:
         cells.append(layers.mirror_cell(colours, marks, alpha))
+    mirror_at = cells[-1].origin
+    cells.append(complete.shell_cell(surface.shell, w))
     places, height = layers.pack(cells, w, h)
     by_name = dict(zip((c.name for c in cells), places, strict=True))
     mesh = parts.MeshParts()
-    mirror = np.subtract(by_name["mirror"], cells[-1].origin) if turned else None
+    mirror = np.subtract(by_name["mirror"], mirror_at) if turned else None
     rig.add_face(mesh, fit, marks, surface, portrait.camera, alpha, mirror)
     sheets.add_rest(mesh, fit, marks, surface, portrait.camera, alpha, portrait.borders)
+    complete.add_shell(mesh, fit, surface, portrait.camera, alpha, by_name["shell"])
     for cell, place in zip(cells, places, strict=True):
         if "eyeball" in cell.name or "iris" in cell.name:
             rig.add_eye(
@@ -273,8 +301,10 @@ def polygon(marks: F64, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 def assemble_atlas(
     portrait: Portrait,
-    fit: FaceFit,
+    fit: HeadFit,
+    solid: Surface,
     colours: Image,
+    painted: complete.ShellPaint,
     alpha: Array,
     maps: Maps,
     cells: list[layers.Cell],
@@ -302,6 +332,10 @@ def assemble_atlas(
             texture[box] = (srgb_from_linear(lit) * 255 + 0.5).astype(np.uint8)
             flat[box], cover[box] = flat[from_canvas], cover[from_canvas]
             surface[box] = pack_surface(normal, maps.head[from_canvas], maps.gloss[from_canvas])
+            continue
+        if cell.name == "shell":
+            texture[box], flat[box], surface[box] = complete.shell_textures(fit, solid, painted, colours, maps.light)
+            cover[box] = 255
             continue
         own = not ("teeth" in cell.name or cell.name in ("tongue", "mouth cavity"))
         normal, shade = cell_light(cell, maps, around)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.linalg import splu
 
 from narrate_stream.types import Array
+from offline.multigrid import Membrane, solve
 
 F64 = NDArray[np.float64]
 JAW = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
@@ -36,36 +35,23 @@ def rest_depth(
     """
     h, w = coverage.shape
     person = (coverage > 0.5) | face
-    index = -np.ones((h, w), np.int64)
     free = person & ~face
-    count = int(free.sum())
     out = np.full((h, w), middle)
     out[face] = face_z[face]
-    if count == 0:
+    if not free.any():
         return out
-    index[free] = np.arange(count)
-    diagonal, rhs = np.zeros(count), np.full(count, 4.0 * unit**2)
-    rows, columns = [], []
     q_face = np.where(face, np.maximum(face_z - middle, 0.1) ** 2, 0)
+    right, down = np.zeros((h, w)), np.zeros((h, w))
+    right[:, :-1] = free[:, :-1] & free[:, 1:]
+    down[:-1] = free[:-1] & free[1:]
+    tie, wanted = np.where(free, 1e-7, 1.0), np.where(free, 4.0 * unit**2, 0.0)
     for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-        a = np.zeros((h, w), np.bool_)
         ys, xs = slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx))
         yn, xn = slice(max(0, dy), h + min(0, dy)), slice(max(0, dx), w + min(0, dx))
-        a[ys, xs] = free[ys, xs]
-        here = index[ys, xs][a[ys, xs]]
-        there = index[yn, xn][a[ys, xs]]
-        is_face = face[yn, xn][a[ys, xs]]
-        cut = is_face & below[ys, xs][a[ys, xs]]
-        inside = there >= 0
-        diagonal += np.bincount(here[~cut], minlength=count)
-        rhs += np.bincount(here[is_face & ~cut], q_face[yn, xn][a[ys, xs]][is_face & ~cut], minlength=count)
-        rows.append(here[inside])
-        columns.append(there[inside])
-    matrix = sp.csc_matrix(
-        (-np.ones(sum(map(len, rows))), (np.concatenate(rows), np.concatenate(columns))), (count, count)
-    )
-    matrix += sp.diags(diagonal + 1e-7).tocsc()
-    q = splu(matrix).solve(rhs)
+        held = free[ys, xs] & ~free[yn, xn] & ~(face[yn, xn] & below[ys, xs])
+        tie[ys, xs] += held
+        wanted[ys, xs] += np.where(held, q_face[yn, xn], 0)
+    q = solve(Membrane(right, down, tie), wanted, np.where(free, q_face.max(), 0.0), 1e-5)[free]
     rise = np.sqrt(np.maximum(q, 0))
     out[free] = middle + soft_limit(rise, np.broadcast_to(thickness, (h, w))[free])
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,15 +14,22 @@ from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array
 from offline.coarse import jaw_side, rest_depth
 from offline.facemesh import face_topology, vertex_normals
+from offline.headfit import HeadFit
 from offline.integrate import integrate, normals_from_depth
 from offline.layers import LEFT_EYE, RIGHT_EYE, polygon_mask
+from offline.parts import smoothstep
 from offline.preprocess import OVAL
 from offline.softmesh import MapRenderer, screen_of
+from offline.template import front_map, own_directions, rest_with_template, shoulders, with_hair, with_neck
 
 F64 = NDArray[np.float64]
+Detail = tuple[NDArray[Any], NDArray[Any]]  # normals (h, w, 3) over the whole canvas, camera space; belief (h, w) 0..1
 DEPTH_SIZE = 320  # longer side of the depth map: the mesh is coarser, the normals are separate
 SKULL = 8.5  # cm: half the depth of a head
 THICKNESS = 11.0  # cm: how far hair comes forward of the plane of the silhouette
+NECK_BELOW = -44.0  # degrees of elevation seen from the middle of the head: under the chin
+MIXED = 5  # map pixels beside the jaw in which the depth map mixes jaw and neck
+THROAT = 0.7, 2.0  # cm from the jaw over which the depth map is believed again
 CHEST = 6.5  # cm: neck and chest, which stay behind the chin
 
 
@@ -31,7 +39,9 @@ class Surface:
     anything fine; face (h, w) true inside the face's outline; camera of these maps; scale: map pixels per canvas pixel;
     middle: z of the plane of the silhouette; neck (h, w) z of what lies behind the jaw;
     back (h, w) z of the far side of the head, meeting the front at the silhouette; rim (h, w) z of the
-    nearest point of the face; below: nearest to the lower jaw."""
+    nearest point of the face; below: nearest to the lower jaw; shell (rows,
+    columns, 3) the head template with its hair, camera space, cm (see `offline/headfit.py`); covered (h, w) true where
+    it is seen; unit: cm per map pixel at the head."""
 
     z: F64
     normal: F64
@@ -44,6 +54,9 @@ class Surface:
     back: F64
     rim: F64
     below: NDArray[np.bool_]
+    shell: F64
+    covered: NDArray[np.bool_]
+    unit: float
 
 
 def to_canvas(values: F64, canvas: tuple[int, int]) -> Array:
@@ -80,8 +93,14 @@ def smooth_normals(points: F64) -> F64:
     return np.asarray(total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12))
 
 
-def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera) -> Surface:
-    """Coarse depth of the person, fused normals, and the depth integrated from them with the coarse one as prior."""
+def build_surface(
+    fit: HeadFit, landmarks: F64, coverage: Array, camera: Camera, detail: Detail | None = None
+) -> Surface:
+    """Coarse depth of the person, fused normals, and the depth integrated from them with the coarse one as prior.
+
+    detail: normals of the canvas from elsewhere (a network) and how far they are believed, blended with the geometry's
+    own per pixel before the integration.
+    """
     h, w = coverage.shape
     scale = DEPTH_SIZE / max(h, w)
     mw, mh = max(8, round(w * scale)), max(8, round(h * scale))
@@ -97,10 +116,21 @@ def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera)
     middle = float(fit.camera(np.array([[0.0, 0.0, -1.0]]))[0, 2])
     unit = -middle / small.focal
     below = jaw_side(marks, (mh, mw))
+    skull = with_neck(fit)
+    shell = with_hair(fit, skull, cover, small)
+    low = own_directions(fit, skull)[1] < NECK_BELOW
+    front = front_map(shell, low, shoulders(fit, shell), small, mw, mh)
     chin, brow = float(marks[152, 1]), float(marks[9, 1])
     lower = np.clip((np.arange(mh) - chin + 0.25 * (chin - brow)) / (0.5 * (chin - brow)), 0, 1)[:, None]
-    rest = rest_depth(cover, face, face_z, below, middle, unit, THICKNESS + (CHEST - THICKNESS) * lower)
+    thickness = THICKNESS + (CHEST - THICKNESS) * lower
+    held = face | (~np.isnan(front.z) & (cover > 0.5))
+    inflated = rest_depth(cover, held, np.where(face, face_z, front.z), below & face, middle, unit, thickness)
+    rest = rest_with_template(front, inflated, face, face_z, below, cover, unit)
     neck = nearest_fill(rest, ~face & below & (cover > 0.5), middle)
+    # the border of hair and cheek stays with what it borders on, or a turn would tear it off
+    held = cv2.erode((cover > 0.5).astype(np.uint8), np.ones((3, 3))) > 0
+    border = cv2.GaussianBlur(nearest_fill(np.where(face, face_z, rest), held | face, middle), (0, 0), 4.0)
+    rest = np.where(held, rest, border)
     z = np.where(face, face_z, rest)
     nothing = np.zeros_like(face)
     back = 2 * middle - rest_depth(cover, nothing, face_z, below, middle, unit, np.full((mh, 1), SKULL))
@@ -113,9 +143,57 @@ def build_surface(fit: FaceFit, landmarks: F64, coverage: Array, camera: Camera)
     normal = np.where(face[..., None], np.nan_to_num(face_n), 0) * blend + rest_n * (1 - blend)
     normal = cv2.GaussianBlur(normal, (0, 0), 0.8)
     normal = without_crease(normal, face, below)
-    joined = integrate(normal, z, *prior_weights(z, face, cover, unit), small)
+    given, sure = detail_at(detail, (mw, mh))
+    blended = unit_vectors(normal + (given - normal) * sure[..., None])
+    joined = integrate(blended, z, *prior_weights(z, face, cover, unit, sure), small)
+    joined = with_throat(joined, face, below, cover, unit)
+    joined = np.where(held | face, joined, cv2.GaussianBlur(nearest_fill(joined, held | face, middle), (0, 0), 2.0))
     fused = refined_normals(normal, joined, face, small)
-    return Surface(joined, fused, normal, face, small, scale, middle, neck, back, nearest_fill(z, face, middle), below)
+    fused = unit_vectors(fused + (blended - fused) * sure[..., None])
+    return Surface(
+        joined,
+        fused,
+        normal,
+        face,
+        small,
+        scale,
+        middle,
+        neck,
+        back,
+        nearest_fill(z, face, middle),
+        below,
+        shell,
+        ~np.isnan(front.z),
+        unit,
+    )
+
+
+def with_throat(z: F64, face: NDArray[np.bool_], below: NDArray[np.bool_], cover: Array, unit: float) -> F64:
+    """(h, w) z with a step at the jaw: the depth map runs smoothly from the jaw to the neck, the neck does not."""
+    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * MIXED + 1,) * 2)
+    neck = (cv2.dilate(face.astype(np.uint8), near) == 0) & below & (cover > 0.9)
+    if not neck.any():
+        return z
+    deepest = cv2.erode(np.where(neck, z, 0.0), near)  # z is negative: nothing else counts
+    throat = np.minimum(z, cv2.GaussianBlur(nearest_fill(np.asarray(deepest), neck, 0.0), (0, 0), 3.0))
+    apart = cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5) * unit
+    there = (below & ~face & (cover > 0.5)).astype(np.uint8)
+    there = cv2.morphologyEx(there, cv2.MORPH_OPEN, near)  # the matte's rim at a cheek is no neck
+    share = cv2.GaussianBlur(there.astype(np.float64), (0, 0), 3.0) * ~face
+    return np.asarray(z + (throat - z) * share * (1 - smoothstep(apart, *THROAT)))
+
+
+def detail_at(detail: Detail | None, size: tuple[int, int]) -> tuple[F64, F64]:
+    """(h, w, 3) given normals and (h, w) belief in them, 0..1, at (w, h) `size`; belief 0 everywhere without detail."""
+    if detail is None:
+        return np.zeros((size[1], size[0], 3)), np.zeros(size[::-1])
+    normal, sure = (cv2.resize(a.astype(np.float32), size, interpolation=cv2.INTER_AREA) for a in detail)
+    return unit_vectors(normal.astype(np.float64)), np.clip(sure.astype(np.float64), 0, 1)
+
+
+def unit_vectors(v: F64) -> F64:
+    """(..., 3) scaled to length one."""
+    return np.asarray(v / (np.linalg.norm(v, axis=-1, keepdims=True) + 1e-9))
 
 
 def refined_normals(normal: F64, z: F64, face: NDArray[np.bool_], camera: Camera) -> F64:
@@ -123,7 +201,7 @@ def refined_normals(normal: F64, z: F64, face: NDArray[np.bool_], camera: Camera
     inner = cv2.erode(face.astype(np.uint8), np.ones((15, 15))).astype(np.float32)
     share = cv2.GaussianBlur(inner, (0, 0), 4)[..., None]
     mixed = normal + share * (normals_from_depth(cv2.GaussianBlur(z, (0, 0), 1.8), camera) - normal)
-    return np.asarray(mixed / (np.linalg.norm(mixed, axis=-1, keepdims=True) + 1e-9))
+    return unit_vectors(mixed)
 
 
 def without_crease(normal: F64, face: NDArray[np.bool_], below: NDArray[np.bool_]) -> F64:
@@ -135,7 +213,7 @@ def without_crease(normal: F64, face: NDArray[np.bool_], below: NDArray[np.bool_
     band = np.clip(1.4 - distance / 10, 0, 1) * (1 - cv2.GaussianBlur(below.astype(np.float32), (0, 0), 3))
     wide = cv2.GaussianBlur(normal, (0, 0), 6)
     mixed = normal + (wide - normal) * cv2.GaussianBlur(band, (0, 0), 2)[..., None]
-    return np.asarray(mixed / (np.linalg.norm(mixed, axis=-1, keepdims=True) + 1e-9))
+    return unit_vectors(mixed)
 
 
 def nearest_fill(values: F64, known: NDArray[np.bool_], empty: float) -> F64:
@@ -150,11 +228,12 @@ def nearest_fill(values: F64, known: NDArray[np.bool_], empty: float) -> F64:
     return np.asarray(table[label])
 
 
-def prior_weights(z: F64, face: NDArray[np.bool_], cover: Array, unit: float) -> tuple[F64, F64]:
-    """(prior weight, belief in normals), each (h, w): the coarse depth rules at jumps and outside the face."""
+def prior_weights(z: F64, face: NDArray[np.bool_], cover: Array, unit: float, sure: F64) -> tuple[F64, F64]:
+    """(prior weight, belief in normals), each (h, w): the coarse depth rules at jumps and, where no better normals are
+    given (`sure` (h, w), 0..1), outside the face."""
     jump = np.maximum(np.abs(cv2.Laplacian(z, cv2.CV_64F)), np.hypot(np.gradient(z, axis=0), np.gradient(z, axis=1)))
     broken = cv2.dilate((jump > 6 * unit).astype(np.uint8), np.ones((3, 3))) > 0
     border = cv2.erode(face.astype(np.uint8), np.ones((5, 5))) == 0
-    weight = np.where(broken | border, 1.0, 0.004)
+    weight = np.where(broken, 1.0, np.where(border, (1 - sure) ** 2 + 0.02, 0.004))
     belief = np.where(broken, 0.02, 1.0) * np.where(cover > 0.5, 1, 0.05)
     return weight, belief

@@ -1,17 +1,17 @@
 """Poisson normal integration with depth priors (paper, 4.2).
 
 Normals prescribe the gradient of log depth (perspective) or depth (orthographic); a weak pull to the coarse depth fixes
-the scale and, where it is strong, holds the discontinuities: one constrained sparse linear system.
+the scale and, where it is strong, holds the discontinuities: one constrained sparse linear system, solved by conjugate
+gradients with a multigrid preconditioner.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.linalg import splu
 
 from narrate_stream.ops.geometry import Camera
+from offline.multigrid import Membrane, solve
 
 F64 = NDArray[np.float64]
 
@@ -55,28 +55,16 @@ def integrate(
     """
     if not (weight > 0).any():
         raise ValueError("integration needs a depth prior somewhere")
-    h, w = prior.shape
     gx, gy = slopes(normals, camera, unit, steepest)
     target = np.log(-prior) if camera is not None else prior
-    index = np.arange(h * w).reshape(h, w)
-
-    def pairs(
-        a: F64, b: F64, g: F64, ia: NDArray[np.int64], ib: NDArray[np.int64]
-    ) -> tuple[F64, F64, NDArray[np.int64], NDArray[np.int64]]:
-        return np.minimum(a, b).ravel(), g.ravel(), ia.ravel(), ib.ravel()
-
-    terms = (
-        pairs(edges[:, 1:], edges[:, :-1], (gx[:, 1:] + gx[:, :-1]) / 2, index[:, :-1], index[:, 1:]),
-        pairs(edges[1:], edges[:-1], (gy[1:] + gy[:-1]) / 2, index[:-1], index[1:]),
-    )
-    e, g, a, b = (np.concatenate(t) for t in zip(*terms, strict=True))
-    n = h * w
-    difference = sp.csr_matrix(
-        (np.concatenate([-e, e]), (np.tile(np.arange(len(e)), 2), np.concatenate([a, b]))), (len(e), n)
-    )
-    system = (difference.T @ difference + sp.diags(weight.ravel() + 1e-9)).tocsc()
-    solved = splu(system, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(
-        difference.T @ (e * g) + (weight.ravel() + 1e-9) * target.ravel()
-    )
-    z = solved.reshape(h, w)
+    right, down, flow_x, flow_y = (np.zeros_like(target) for _ in range(4))
+    right[:, :-1] = np.minimum(edges[:, 1:], edges[:, :-1]) ** 2
+    down[:-1] = np.minimum(edges[1:], edges[:-1]) ** 2
+    flow_x[:, :-1] = right[:, :-1] * (gx[:, 1:] + gx[:, :-1]) / 2
+    flow_y[:-1] = down[:-1] * (gy[1:] + gy[:-1]) / 2
+    tie = weight + 1e-9
+    wanted = tie * target - flow_x - flow_y
+    wanted[:, 1:] += flow_x[:, :-1]
+    wanted[1:] += flow_y[:-1]
+    z = solve(Membrane(right, down, tie), wanted, target)
     return np.asarray(-np.exp(z) if camera is not None else z)

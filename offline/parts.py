@@ -18,6 +18,7 @@ from offline.facemesh import LANDMARKS
 
 F64 = NDArray[np.float64]
 NECK = 8.5  # cm below the chin where the shoulders begin
+SAMPLE_ROW = 256
 TURNED = 10.0  # degrees of yaw from which a portrait hides a part of the far cheek
 
 
@@ -91,15 +92,16 @@ def head_weight(fit: FaceFit, points: F64) -> F64:
 
 def sample(image: NDArray[Any], x: F64, y: F64) -> F64:
     """Bilinear samples of a map at (n,) coordinates, clamped at the border."""
-    f = image.astype(np.float32)
+    n = len(x)
+    maps = np.zeros(
+        (2, -(-n // SAMPLE_ROW) * SAMPLE_ROW), np.float32
+    )  # as a picture: a column may be too tall for remap
+    maps[0, :n], maps[1, :n] = x, y
+    f, shape = image.astype(np.float32), (-1, SAMPLE_ROW)
     out = cv2.remap(
-        f,
-        x.astype(np.float32).reshape(-1, 1),
-        y.astype(np.float32).reshape(-1, 1),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
+        f, maps[0].reshape(shape), maps[1].reshape(shape), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return np.asarray(out.ravel(), np.float64)
+    return np.asarray(out.ravel()[:n], np.float64)
 
 
 def grid_triangles(columns: int, rows: int, keep: NDArray[np.bool_]) -> NDArray[np.int64]:

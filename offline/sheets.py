@@ -6,26 +6,29 @@ picture's edge where the person is cut by it.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array
-from offline.coarse import JAW
 from offline.facemesh import LANDMARKS
-from offline.geometry import Surface
+from offline.geometry import Surface, nearest_fill
 from offline.parts import F64, TURNED, MeshParts, grid_triangles, head_weight, sample
 from offline.preprocess import OVAL
 
 CELLS = 72  # cells along the longer side of the canvas
 BACKING = 5.0  # cm behind the face
+STEEP = 2.2  # cm of depth across a cell that is a tear, not a surface
+RIM = 1.6  # cells: narrower than twice that is a rim of hair and not a part of it
+INSET = 0.7  # cells that the neck reaches behind the jaw; beyond, the head's shell is seen
+FEWEST = 60  # triangles of a piece of the far side that is no speck
 APRON = 0.22  # of the canvas, beyond each border
 
 
@@ -51,38 +54,120 @@ def add_rest(
     inside = sample(cv2.erode(face, np.ones((3, 3))), mx, my) > 0.5
     margin = max(3, int(2.6 * step * surface.scale)) | 1
     deep = sample(cv2.erode(face, np.ones((2 * margin + 1,) * 2)), mx, my) > 0.5
-    under = inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5)
+    edge = cv2.resize(alpha, face.shape[::-1], interpolation=cv2.INTER_AREA)
+    bare = sample(beside_nothing(surface.face, edge).astype(np.uint8), mx, my) > 0.5
+    under = inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & ~bare
     z = sample(surface.z, mx, my)
+    outer = nearest_fill(surface.z, cv2.dilate(face, np.ones((3, 3))) == 0, surface.middle)
+    z = np.where(~inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5), sample(outer, mx, my), z)
     # the neck stays behind the rim of the jaw, the more so the nearer to it
     apart = sample(cv2.distanceTransform(1 - face, cv2.DIST_L2, 5), mx, my) * (-surface.middle / surface.camera.focal)
-    below = sample(surface.below.astype(np.uint8), mx, my) > 0.5
+    below = (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & (sample(edge, mx, my) > 0.5)
     z = np.where(below & ~inside, np.minimum(z, sample(surface.rim, mx, my) - 0.7 + 0.35 * apart), z)
     z = np.where(inside, z - 0.5, z)
-    inward = sample(cv2.distanceTransform(face, cv2.DIST_L2, 5), mx, my) / surface.scale
-    chin = float(np.linalg.norm(landmarks[152, :2] - landmarks[17, :2]))
-    z = np.where(under, np.minimum(sample(surface.neck, mx, my), z - np.clip(0.5 + 4 * inward / chin, 0.5, 5)), z)
-    neck = (alpha > 0.97) & ~cv2.resize(surface.face.astype(np.uint8), (w, h)).astype(bool)
-    reaches = inward < max(1.2 * step, 0.55 * chin)
-    sx, sy = neck_source(sx, sy, landmarks, neck, under & reaches, (len(ys), len(xs)), inward / step)
-    z = np.where(inside & np.where(under, ~reaches, deep), sample(surface.z, mx, my) - BACKING, z)
-    vertices = camera.unproject(np.column_stack([gx, gy]), z)
+    backing = inside & (deep | under)
+    z = np.where(backing, sample(surface.z, mx, my) - BACKING, z)
     # behind eyes and mouth the sheet is a backing of skin, deeper than any cavity: pinholes at their corners show skin
     triangles = grid_triangles(len(xs), len(ys), person)
+    joins = backing[triangles].any(1) & ~backing[triangles].all(1) & inside[triangles].all(1)
+    triangles = triangles[~(joins & (sample(surface.covered.astype(np.uint8), mx, my) > 0.5)[triangles].all(1))]
     if abs(angles_from_rotation(fit.rotation)[0]) > 12:  # no wall from the far cheek's outline back to the background
         empty = sample(alpha, np.clip(gx, 0, w - 1), np.clip(gy, 0, h - 1)) < 0.4
         rim = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.3
         triangles = triangles[~(rim[triangles].any(1) & empty[triangles].any(1))]
+        triangles = triangles[~(inside & bare)[triangles].all(1)]
+    torn, z_torn, triangles = split_tears(triangles, z, inside, under)
+    z = np.concatenate([z, z_torn])
+    gx, gy, sx, sy, inside = (np.concatenate([a, a[torn]]) for a in (gx, gy, sx, sy, inside))
+    new = slice(len(gx) - len(torn), None)
+    gx[new], gy[new] = at_outline(gx[new], gy[new], surface, INSET * step)
+    sx[new], sy[new] = reflected(gx[new], w), reflected(gy[new], h)
+    vertices = camera.unproject(np.column_stack([gx, gy]), z)
     head = head_weight(fit, vertices)
     source = np.column_stack([np.clip(sx, 0, w - 1), np.clip(sy, 0, h - 1), np.full(len(gx), 8.0)])
-    behind = hair_source(source, landmarks, alpha, surface)
     rig = follow_face(landmarks, np.column_stack([gx, gy]), inside)
     add_used(parts, vertices, source, triangles, head, rig)
+    front = slice(0, len(xs) * len(ys))
+    source, head, gx, gy = source[front], head[front], gx[front], gy[front]
+    behind = hair_source(source, landmarks, alpha, surface)
     back = camera.unproject(np.column_stack([gx, gy]), sample(surface.back, mx, my) - 0.02)
     turned = abs(float(angles_from_rotation(fit.rotation)[0])) > TURNED
+    beyond = far_beyond(surface.covered, edge, round(RIM * step * surface.scale))
     rear = grid_triangles(
-        len(xs), len(ys), person & (head > 0.25) & ~(turned & (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) > 0.5))
+        len(xs),
+        len(ys),
+        person
+        & (head > 0.25)
+        & (sample(beyond.astype(np.uint8), mx, my) > 0.5)
+        & ~(turned & (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) > 0.5)),
     )
-    add_used(parts, back, behind, rear, head, None)
+    add_used(parts, back, behind, without_specks(rear, FEWEST), head, None)
+
+
+def beside_nothing(face: NDArray[np.bool_], cover: Array) -> NDArray[np.bool_]:
+    """(h, w) true where the nearest thing outside the face is background: there is no neck behind that cheek."""
+    outside = cv2.dilate(face.astype(np.uint8), np.ones((7, 7))) == 0
+    if not outside.any():
+        return np.zeros_like(face)
+    column, row = np.moveaxis(nearest_true(outside).astype(int), -1, 0)
+    return np.asarray(cover[row, column] < 0.5)
+
+
+def at_outline(x: F64, y: F64, surface: Surface, inset: float) -> tuple[F64, F64]:
+    """Canvas coordinates (n,) of points inside the face moved toward its outline, until `inset` pixels inside."""
+    outside = cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3))) == 0
+    if not outside.any() or len(x) == 0:
+        return x, y
+    here = np.column_stack([x, y])
+    at = (here + 0.5) * surface.scale - 0.5
+    column, row = np.clip(np.round(at).astype(int), 0, np.array(outside.shape[::-1]) - 1).T
+    near = (nearest_true(outside)[row, column] + 0.5) / surface.scale - 0.5
+    far = np.linalg.norm(here - near, axis=1, keepdims=True)
+    moved = near + (here - near) * np.minimum(1, inset / np.maximum(far, 1e-6))
+    return moved[:, 0], moved[:, 1]
+
+
+def far_beyond(covered: NDArray[np.bool_], cover: Array, radius: int) -> NDArray[np.bool_]:
+    """(h, w) the parts of the person that reach out of the head's shell by more than a rim of `radius` pixels: long
+    hair."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    out = ((cover > 0.5) & ~covered).astype(np.uint8)
+    core = cv2.morphologyEx(out, cv2.MORPH_OPEN, disc)
+    return np.asarray(cv2.dilate(core, disc) > 0) & ~covered
+
+
+def without_specks(triangles: NDArray[np.int64], fewest: int) -> NDArray[np.int64]:
+    """The triangles of those connected pieces that have at least `fewest`."""
+    if len(triangles) == 0:
+        return triangles
+    n = int(triangles.max()) + 1
+    ends = np.concatenate([triangles[:, :2], triangles[:, 1:]])
+    links = sp.coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (n, n))
+    piece = connected_components(links, directed=False)[1][triangles[:, 0]]
+    return np.asarray(triangles[np.bincount(piece)[piece] >= fewest])
+
+
+def split_tears(
+    triangles: NDArray[np.int64], z: F64, face: NDArray[np.bool_], jaw: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], F64, NDArray[np.int64]]:
+    """Where the `face` (n,) lies more than STEEP before what is beside it, and all along the `jaw` (n,), the rest goes
+    on behind it: corners of such triangles inside the face are copied, at the depth of their neighbours outside. The
+    same pixels at rest, nothing stretched in a turn, and the pieces hang together. Returns (which vertices are copied,
+    their z, triangles)."""
+    marked = face[triangles]
+    far = np.where(marked, np.inf, z[triangles]).min(1)
+    step = np.where(marked, z[triangles], -np.inf).max(1) - far
+    steep = marked.any(1) & ~marked.all(1) & (jaw[triangles].any(1) | (step > STEEP))
+    corners, rows = triangles[steep][marked[steep]], np.nonzero(marked[steep])[0]
+    copied, index = np.unique(corners, return_inverse=True)
+    total, count = np.zeros(len(copied)), np.zeros(len(copied))
+    np.add.at(total, index, far[steep][rows])
+    np.add.at(count, index, 1)
+    mended = triangles.copy()
+    torn = mended[steep]
+    torn[marked[steep]] = len(z) + index
+    mended[steep] = torn
+    return copied, total / np.maximum(count, 1), mended
 
 
 def sheet_grid(canvas: tuple[int, int], borders: tuple[bool, bool, bool, bool]) -> tuple[F64, F64, float]:
@@ -104,41 +189,6 @@ def reflected(x: F64, size: int) -> F64:
     """Coordinates mirrored back into 0..size-1."""
     last = size - 1.0
     return np.asarray(last - np.abs(last - np.abs(x)) if last > 0 else x * 0)
-
-
-def mirrored_under_jaw(x: F64, y: F64, landmarks: F64) -> tuple[F64, F64]:
-    """Source coordinates of sheet vertices under the face: reflected across the jaw line, so that what appears behind a
-    lifted chin is neck and not a second chin."""
-    jaw = landmarks[list(JAW), :2]
-    dense = np.concatenate([np.linspace(a, b, 8, endpoint=False) for a, b in pairwise(jaw)])
-    near = dense[cKDTree(dense).query(np.column_stack([x, y]))[1]]
-    return 2 * near[:, 0] - x, 2 * near[:, 1] - y
-
-
-def neck_source(
-    x: F64,
-    y: F64,
-    landmarks: F64,
-    neck: NDArray[np.bool_],
-    under: NDArray[np.bool_],
-    shape: tuple[int, int],
-    depth: F64,
-) -> tuple[F64, F64]:
-    """Source coordinates of the sheet behind the jaw: the neck mirrored across the jaw line where there is one below,
-    fading into the cheek's own skin toward the ears, where below the jaw is only background.
-
-    x, y (n,) sheet vertices in canvas pixels, n = rows * columns of `shape`; neck (H, W) true where the neck is seen;
-    depth (n,) steps inside the face's outline: the first step keeps its own source, or the rim would show the neck.
-    """
-    h, w = neck.shape
-    mx, my = mirrored_under_jaw(x, y, landmarks)
-    ix, iy = np.round(mx).astype(int), np.round(my).astype(int)
-    inside = (ix >= 0) & (ix < w) & (iy >= 0) & (iy < h)
-    good = under & inside & neck[np.clip(iy, 0, h - 1), np.clip(ix, 0, w - 1)]
-    relevant = cv2.GaussianBlur(under.reshape(shape).astype(np.float32), (0, 0), 1.6).ravel()
-    share = cv2.GaussianBlur(good.reshape(shape).astype(np.float32), (0, 0), 1.6).ravel() / np.maximum(relevant, 1e-3)
-    t = np.where(under, np.clip(2.4 * share - 1.2, 0, 1) * good * np.clip(depth - 0.9, 0, 1), 0)
-    return x + t * (mx - x), y + t * (my - y)
 
 
 def nearest_true(mask: NDArray[np.bool_]) -> F64:

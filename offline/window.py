@@ -17,10 +17,10 @@ from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array, Image
 
 F64 = NDArray[np.float64]
-SIDE = 128  # pixels: what the networks were trained at
+SIDE = 96  # pixels: what the networks were trained at
 FACE_CM = 17.0  # height of a face's outline, which sets the framing
 STAGE_SPAN = 1.65  # side of the stage's picture in heights of the face
-TRAINED_SPAN = 0.8 * STAGE_SPAN  # training cuts 128 of the stage's 160 pixels out
+TRAINED_SPAN = 0.6 * STAGE_SPAN  # training cuts 96 of the stage's 160 pixels out
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.lighting import COSINE, sh_basis
-from offline.albedo import LOWEST, albedo_map, estimate_light, shading_of, skin_mask
+from offline.albedo import LOWEST, albedo_map, estimate_light, network_albedo, shading_of, skin_mask
 
 N = 96
 Y, X = np.mgrid[1 : -1 : N * 1j, -1 : 1 : N * 1j]
@@ -103,3 +103,20 @@ def test_the_skin_mask_leaves_out_eyes_shadows_and_glints() -> None:
     assert not mask[30:34, 30:34].any()
     assert not mask[~BALL].any()
     assert mask[BALL].mean() > 0.8
+
+
+def test_the_networks_shading_is_divided_out_and_the_exposure_kept() -> None:
+    true = np.full((N, N, 3), 0.3, np.float32)
+    light = np.clip(NORMAL @ np.array([0.5, 0.3, 0.8]), 0.1, None)[..., None].astype(np.float32)
+    image = (srgb_from_linear(true * light) * 255 + 0.5).astype(np.uint8)
+    skin = BALL & (light[..., 0] > 0.2)
+    ones = np.ones((N, N), np.float32)
+    shading = np.repeat(7.0 * light, 3, -1)  # in the network's own scale
+    albedo, again = network_albedo(image, np.zeros((N, N, 3), np.float32), shading, ones, NORMAL, skin)
+    scale = float(light[skin].mean())
+    np.testing.assert_allclose(albedo[skin], 0.3 * scale, rtol=0.06)
+    fitted = shading_of(again, NORMAL)
+    assert np.corrcoef(fitted[skin], light[skin, 0])[0, 1] > 0.98
+    plain = np.full((N, N, 3), 0.11, np.float32)
+    kept, _ = network_albedo(image, plain, shading, 0 * ones, NORMAL, skin)
+    np.testing.assert_allclose(kept, plain, atol=1e-5)

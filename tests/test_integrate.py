@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from narrate_stream.ops.geometry import Camera
 from offline.integrate import integrate, normals_from_depth
@@ -13,6 +15,10 @@ UNIT = 0.1  # cm per pixel of the orthographic cases
 CAMERA = Camera(6.0 * N, (N - 1) / 2, (N - 1) / 2)
 Y, X = np.mgrid[:N, :N] - (N - 1) / 2.0
 TALL = 2.0  # cm, the height that errors are measured against
+FAR = 60.0  # cm from the camera, of the perspective cases
+RAY = CAMERA.unproject(np.stack(np.meshgrid(np.arange(N), np.arange(N)), -1).astype(np.float64), -1.0)
+few = settings(max_examples=15, deadline=None, derandomize=True)
+cameras = st.sampled_from([None, CAMERA])
 
 
 def ball() -> tuple[np.ndarray, np.ndarray]:
@@ -110,3 +116,63 @@ def test_normals_of_a_depth_map_look_at_the_viewer() -> None:
     inside = np.hypot(X, Y) < N / 2 - 3
     assert normals_from_depth(z, None, UNIT)[inside] == pytest.approx(n[inside], abs=0.02)
     assert (normals_from_depth(bumpy(), CAMERA)[..., 2] > 0).all()
+
+
+def sphere(camera: Camera | None, roundness: float) -> tuple[np.ndarray, np.ndarray]:
+    """(z, normals) of a sphere's near side, from the formula; `roundness`: the share of its radius that the picture's
+    corners reach."""
+    radius = (4.5 if camera is None else 7.0) / roundness
+    if camera is None:
+        x, y = X * UNIT, -Y * UNIT
+        z = np.sqrt(radius**2 - x**2 - y**2)
+        return z, np.stack([x, y, z], -1) / radius
+    middle = FAR + radius
+    a, b = (RAY**2).sum(-1), RAY[..., 2] * -middle  # |s * ray - (0, 0, -middle)| = radius, the smaller s
+    s = (b - np.sqrt(b**2 - a * (middle**2 - radius**2))) / a
+    point = RAY * s[..., None]
+    return point[..., 2], (point + np.array([0, 0, middle])) / radius
+
+
+def slanted(camera: Camera | None, slope_x: float, slope_y: float) -> tuple[np.ndarray, np.ndarray]:
+    """(z, normals) of a plane that rises by `slope_x` to the right and `slope_y` upward, from the formula."""
+    normal = np.array([-slope_x, -slope_y, 1.0]) / np.linalg.norm([slope_x, slope_y, 1.0])
+    level = slope_x * X * UNIT - slope_y * Y * UNIT
+    z = level if camera is None else FAR * normal[2] / (RAY @ normal)
+    return z, np.broadcast_to(normal, (N, N, 3))
+
+
+@few
+@given(camera=cameras, roundness=st.floats(0.1, 0.75), x=st.integers(0, N - 1), y=st.integers(0, N - 1))
+def test_any_sphere_comes_back_from_one_known_pixel(camera: Camera | None, roundness: float, x: int, y: int) -> None:
+    z, n = sphere(camera, roundness)
+    weight = np.zeros((N, N))
+    weight[y, x] = 1
+    solved = integrate(n, np.full((N, N), z[y, x]), weight, np.ones((N, N)), camera, UNIT)
+    assert np.abs(solved - z).max() < 0.005 * np.ptp(z)
+
+
+@few
+@given(camera=cameras, slope_x=st.floats(-2.0, 2.0), slope_y=st.floats(-2.0, 2.0))
+def test_any_plane_comes_back_from_one_known_pixel(camera: Camera | None, slope_x: float, slope_y: float) -> None:
+    z, n = slanted(camera, slope_x, slope_y)
+    prior, weight = anchored(z)
+    solved = integrate(n, prior, weight, np.ones((N, N)), camera, UNIT)
+    assert np.abs(solved - z).max() < 0.005 * max(np.ptp(z), 0.1)
+
+
+@few
+@given(camera=cameras, height=st.floats(0.5, 5.0), at=st.integers(12, 50), slope=st.floats(-0.5, 0.5))
+def test_any_step_comes_back(camera: Camera | None, height: float, at: int, slope: float) -> None:
+    """Two slanted halves, one before the other; the prior knows one pixel of each, the normals nothing of the step."""
+    z, n = slanted(camera, slope, 0.3)
+    right = np.broadcast_to(np.arange(N) >= at, (N, N))
+    nearer = 1 - height / FAR * right  # brought to the camera, with the same normals
+    z = z + height * right if camera is None else z * nearer
+    edges, weight = np.ones((N, N)), np.zeros((N, N))
+    edges[:, at] = 0
+    weight[N // 2, [2, N - 3]] = 1
+    weight[:, at] = 1
+    solved = integrate(n, np.where(weight > 0, z, z.mean()), weight, edges, camera, UNIT)
+    assert np.abs(solved - z).max() < 0.005 * np.ptp(z)
+    across = integrate(n, np.where(weight > 0, z, z.mean()), weight, np.ones((N, N)), camera, UNIT)
+    assert np.abs(across - z).max() > 0.05 * height  # believed everywhere, the normals smooth the step away

@@ -356,3 +356,13 @@ def test_the_command_trains_and_explains(
     status, _, error = run("normals", "--data", str(tmp_path), "--out", str(tmp_path), "--steps", "1")
     assert status == 1
     assert "shards" in error
+
+
+def test_training_may_start_from_weights(folder: Path, tmp_path: Path) -> None:
+    shards = open_shards(folder, "normals")
+    first = Trainer(Plan("normals", tmp_path, steps=3, batch=2, size=32), shards, quiet).run(lambda *_: None)
+    again = Trainer(Plan("normals", tmp_path / "b", steps=3, batch=2, size=32, start=first), shards, quiet)
+    for name, values in load_network(first).state_dict().items():
+        torch.testing.assert_close(again.network.state_dict()[name], values)
+    with pytest.raises(NarrateError, match="another network than albedo"):
+        Trainer(Plan("albedo", tmp_path / "c", steps=3, start=first), open_shards(folder, "albedo"), quiet)

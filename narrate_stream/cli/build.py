@@ -22,17 +22,30 @@ from narrate_stream.cli.options import PATH
     help="Working size of the crop, pixels; more is sharper and slower.",
 )
 @click.option("--report", metavar="DIR", type=PATH, help="Also write a page of pictures that show every step.")
-def build(portrait: Path, output: Path, size: int, report: Path | None) -> None:
+@click.option("--weight-free", is_flag=True, help="Normals from geometry alone, without the shipped network.")
+@click.option("--learned-albedo", is_flag=True, help="Albedo by the network F_A; so far worse on photographs.")
+def build(
+    portrait: Path, output: Path, size: int, report: Path | None, weight_free: bool, learned_albedo: bool
+) -> None:
     """Build a model from one portrait (JPEG, PNG, WebP, TIFF; HEIC with the extra `heic`)."""
     from narrate_stream.files import check_output
 
     check_output(output, (".narrate",))
+    if weight_free and learned_albedo:
+        raise click.UsageError("--learned-albedo needs the networks that --weight-free leaves out")
     from narrate_stream.bundle import save_model
     from offline.build import build_model
 
     start = time.perf_counter()
     with steps(f"building {portrait.name}") as progress:
-        model = build_model(portrait, size=size, report=report, progress=progress)
+        model = build_model(
+            portrait,
+            size=size,
+            report=report,
+            progress=progress,
+            networks=not weight_free,
+            learned_albedo=learned_albedo,
+        )
     save_model(model, output)
     seconds, megabytes = time.perf_counter() - start, output.stat().st_size / 1e6
     say(f"{output}: {megabytes:.1f} MB in {seconds:.1f} s" + (f", report in {report}" if report else ""))

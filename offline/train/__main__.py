@@ -27,10 +27,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda (there with mixed precision).")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--validation-shards", type=click.IntRange(1), default=1, show_default=True, help="Last shards held out.")
+@click.option("--start", type=click.Path(path_type=Path), help="Weights of the same task to begin from.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 def command(
     task: str, data: Path, out: Path, minutes: float | None, steps: int | None, batch: int, size: int, device: str,
-    seed: int, validation_shards: int, resume: bool,
+    seed: int, validation_shards: int, start: Path | None, resume: bool,
 ) -> None:  # fmt: skip
     """Train F_N, F_A or F_R on the light stage's shards; ends with TASK.safetensors and its model card."""
     if (minutes is None) == (steps is None):
@@ -42,7 +43,7 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     shards = open_shards(data, task, validation_shards)
     with bar(task) as (tick, say):
-        trainer = Trainer(Plan(task, out, minutes, steps, batch, size, device, seed), shards, say)
+        trainer = Trainer(Plan(task, out, minutes, steps, batch, size, device, seed, start), shards, say)
         if resume:
             trainer.resume()
         elif trainer.checkpoint.exists():

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from narrate_stream.errors import NarrateError
 from narrate_stream.files import write_bytes, write_png
-from narrate_stream.nets.unet import UNet, architecture_for, save_network
+from narrate_stream.nets.unet import NetworkError, UNet, architecture_for, load_network, save_network
 from offline.train.card import model_card
 from offline.train.data import Batch, Shards
 from offline.train.sheets import contact_sheet, curves
@@ -34,7 +34,8 @@ LOOKED_AT = 64  # validation samples at most while training; all of them at the 
 
 @dataclass(frozen=True)
 class Plan:
-    """task, folder for what comes out, and when it ends: after `minutes` (of all sessions together) or `steps`."""
+    """task, folder for what comes out, and when it ends: after `minutes` (of all sessions together) or `steps`; start:
+    weights of the same task to begin from instead of random ones."""
 
     task: str
     out: Path
@@ -44,6 +45,7 @@ class Plan:
     size: int = 128
     device: str = "cpu"
     seed: int = 0
+    start: Path | None = None
 
 
 @dataclass
@@ -220,8 +222,13 @@ class Trainer:
 
 
 def fresh(plan: Plan) -> UNet:
-    """A new network on the plan's device."""
-    network = UNet(architecture_for(plan.task)).to(plan.device)
+    """A new network on the plan's device. Raises NetworkError when `plan.start` does not fit."""
+    network = UNet(architecture_for(plan.task))
+    if plan.start is not None:
+        network = load_network(plan.start).train()
+        if network.architecture != architecture_for(plan.task):
+            raise NetworkError(f"{plan.start} holds another network than {plan.task}")
+    network = network.to(plan.device)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

@@ -1,0 +1,144 @@
+"""The head's shell: its texture mirrored and filled, hair continued, and what the rest sheet leaves to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from narrate_stream.types import Array
+from offline import complete, scalp, sheets
+from offline.parts import grid_triangles
+
+K, COLUMNS, ROWS = 2, 24, 12
+WIDTH = (COLUMNS + 1) * K
+
+
+def symmetric() -> Array:
+    """(h, w, 3) a texture that is the same on both halves of the head."""
+    column = (np.arange(WIDTH) - (K - 1) / 2) % (COLUMNS * K)
+    wave = 0.5 + 0.4 * np.cos(2 * np.pi * column / (COLUMNS * K))
+    rows = np.linspace(0.2, 1, ROWS * K)[:, None]
+    return np.repeat((rows * wave)[..., None], 3, -1).astype(np.float32)
+
+
+def test_mirror_of_a_symmetric_texture_is_itself() -> None:
+    assert complete.mirrored(symmetric(), K)[:, : COLUMNS * K] == pytest.approx(symmetric()[:, : COLUMNS * K], abs=1e-5)
+
+
+def test_one_seen_half_gives_both_and_the_marks_say_so() -> None:
+    full = symmetric()
+    weight = np.zeros(full.shape[:2], np.float32)
+    weight[:, 2 : COLUMNS * K // 2] = 1
+    made, origin = complete.completed(full * weight[..., None], weight, K)
+    for mark in (complete.SEEN, complete.MIRRORED):
+        there = origin == mark
+        assert there.any()
+        assert made[there] == pytest.approx(full[there], abs=1e-3)
+    assert (origin[:, 2 : COLUMNS * K // 2] == complete.SEEN).all()
+
+
+def test_nothing_seen_twice_is_filled_with_what_is_near() -> None:
+    weight = np.zeros((ROWS * K, WIDTH), np.float32)
+    weight[:4] = 1
+    made, origin = complete.completed(np.full((ROWS * K, WIDTH, 3), 0.3, np.float32), weight, K)
+    assert made == pytest.approx(np.full_like(made, 0.3), abs=1e-3)
+    assert (origin[8:] == complete.FILLED).all()
+
+
+def test_origin_shares_add_up() -> None:
+    origin = np.array([[complete.SEEN, complete.MIRRORED], [complete.FILLED, complete.FILLED]], np.uint8)
+    blank = np.zeros((2, 2))
+    paint = complete.ShellPaint(np.zeros((2, 2, 3)), np.zeros((2, 2, 3)), blank, np.zeros((2, 2, 2)), origin)
+    assert complete.origin_shares(paint) == {"seen": 0.25, "mirrored": 0.25, "filled": 0.5}
+
+
+def test_enlarged_repeats_the_first_column_at_the_seam() -> None:
+    values = np.random.default_rng(0).random((ROWS, COLUMNS, 3))
+    big = complete.enlarged(values, 1)
+    assert big.shape == (ROWS, COLUMNS + 1, 3)
+    assert big[:, :-1] == pytest.approx(values, abs=1e-6)
+    assert big[:, -1] == pytest.approx(values[:, 0], abs=1e-6)
+
+
+def test_scalp_is_above_and_behind_not_the_face() -> None:
+    azimuth, elevation = np.array([0.0, 0.0, 180.0, 180.0]), np.array([0.0, 80.0, 0.0, -80.0])
+    assert complete.scalp_share(azimuth, elevation) == pytest.approx([0, 1, 1, 0])
+
+
+def test_mirror_places_reflect_in_the_border_and_bounce() -> None:
+    known = np.zeros((60, 60), np.bool_)
+    known[:, 20:50] = True
+    at = scalp.mirror_places(known)
+    assert at[30, 35] == pytest.approx([35, 30])
+    assert at[30, 12] == pytest.approx([28, 30], abs=0.5)
+    assert known[np.round(at[..., 1]).astype(int), np.round(at[..., 0]).astype(int)].all()
+
+
+def test_hair_goes_on_in_its_own_colour_and_with_strands() -> None:
+    rng = np.random.default_rng(1)
+    colour = (0.2 + 0.1 * rng.random((96, 128 + 4, 1)) * np.ones(3)).astype(np.float32)
+    colour[:, 128:] = colour[:, :4]
+    known = np.zeros(colour.shape[:2], np.bool_)
+    known[30:60, 30:98] = True
+    grown = scalp.grown_hair(np.where(known[..., None], colour, 0).astype(np.float32), known, 128)
+    crown = grown[4:20]
+    assert crown.mean() == pytest.approx(0.25, abs=0.03)
+    assert crown.std() > 0.01
+
+
+def test_chart_and_back() -> None:
+    y = np.linspace(0, 1, 96)[:, None]
+    texture = np.repeat((y * (1 + 0.2 * np.cos(np.arange(132) * 2 * np.pi / 128)))[..., None], 3, -1)
+    again = scalp.from_chart(scalp.to_chart(texture, 128), (96, 132), 128)
+    high = slice(2, int(scalp.REACH * 96) - 1)
+    assert again[high] == pytest.approx(texture[high], abs=0.02)
+
+
+def test_skin_is_told_from_hair() -> None:
+    skin = np.array([0.5, 0.3, 0.2]) * np.random.default_rng(2).uniform(0.9, 1.1, (500, 1))
+    found = scalp.like_skin(np.array([[[0.48, 0.29, 0.2], [0.05, 0.04, 0.03]]]), skin)
+    assert found.tolist() == [[True, False]]
+
+
+def test_specks_go_and_the_large_piece_stays() -> None:
+    keep = np.zeros((12, 12), np.bool_)
+    keep[:8, :8] = True
+    keep[10:, 10:] = True
+    triangles = grid_triangles(12, 12, keep.ravel())
+    left = sheets.without_specks(triangles, 20)
+    assert len(triangles) == 100
+    assert len(left) == 98
+    assert len(sheets.without_specks(triangles[:0], 20)) == 0
+
+
+def test_a_rim_of_hair_is_no_far_side_but_long_hair_is() -> None:
+    cover = np.zeros((80, 80))
+    cover[10:70, 10:70] = 1
+    covered = np.zeros((80, 80), np.bool_)
+    covered[12:40, 12:68] = True
+    beyond = sheets.far_beyond(covered, cover.astype(np.float32), 5)
+    assert not beyond[10:30].any()
+    assert beyond[50:65, 20:60].all()
+
+
+def test_torn_corners_share_one_copy_at_the_depth_outside() -> None:
+    triangles = grid_triangles(4, 3, np.ones(12, np.bool_))
+    z = np.tile([-90.0, -90.0, -97.0, -97.0], 3)
+    face = np.tile([True, True, False, False], 3)
+    copied, deep, mended = sheets.split_tears(triangles, z, face, np.zeros(12, np.bool_))
+    assert copied.tolist() == [1, 5, 9]
+    assert deep == pytest.approx([-97.0] * 3)
+    every = np.concatenate([z, deep])
+    assert np.ptp(every[mended], axis=1).max() < 1e-9
+    assert len(mended) == len(triangles)
+
+
+def test_a_cheek_before_the_background_is_told_from_a_jaw_before_the_neck() -> None:
+    face = np.zeros((60, 60), np.bool_)
+    face[10:40, 15:45] = True
+    cover = np.zeros((60, 60), np.float32)
+    cover[10:60, 15:45] = 1
+    bare = sheets.beside_nothing(face, cover)
+    assert bare[20, 16]
+    assert bare[20, 43]
+    assert not bare[38, 30]
