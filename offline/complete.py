@@ -33,7 +33,7 @@ BEHIND = 0.45  # cm the shell stays behind what the photograph shows
 SCALP_INSET, FACE_INSET = 0.1, 0.5  # cm the shell stays inside the template, at the hair and at the face
 COARSE = 2  # every second row and column of the shell becomes a part of the mesh
 JAW_CELL = 1.3  # cm: about a cell of that
-INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -37.0, 28.0  # degrees: eyes and mouth, behind which is no shell
+INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
 SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 SQUARE, GRAZING = 0.32, 0.12  # cosine to the viewer at which the photograph is taken as it is, and not at all
 SCALP_ASIDE, SCALP_LOW = 95.0, -32.0  # degrees: behind and above there is hair, not cheek
@@ -91,7 +91,7 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     x, y = at[..., 0].ravel(), at[..., 1].ravel()
     front = sample(front_limit(surface), x, y).reshape(shell.shape[:2])
     shell *= (np.minimum(shell[..., 2], front - BEHIND) / shell[..., 2])[..., None]
-    wide = INNER_WIDE - 16 * smoothstep(-elevation, 27.0, 31.0)  # narrower at the mouth
+    wide = INNER_WIDE - 24 * smoothstep(-elevation, 8.0, 20.0)  # narrower at the mouth: the jaw's corners stay closed
     open_ = (np.abs(azimuth) < wide) & (elevation > INNER_LOW) & (elevation < INNER_HIGH)
     return shell, ~lost(shell) & ~open_ & ~shoulders(fit, shell)
 

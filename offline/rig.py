@@ -158,9 +158,9 @@ def add_mouth(
     inner = float(np.linalg.norm(lips[0] - lips[10]))
     st, triangles = patch_grid(9, 9)
 
-    def put(name: str, width: float, top: float, bottom: float, back: float, jaw: F64 | float) -> None:
+    def put(name: str, width: float, top: float, bottom: float, back: float, jaw: F64 | float, narrow: float = 0) -> None:
         h, w = cells[name].alpha.shape
-        x = middle + (st[:, 0] - 0.5) * width
+        x = middle + (st[:, 0] - 0.5) * width * (1 - narrow * st[:, 1])
         p = np.column_stack(
             [x, top + (bottom - top) * st[:, 1], np.polyval(curve, x) - 0.05 * (x - middle) ** 2 - back]
         )
@@ -181,7 +181,8 @@ def add_mouth(
         if not smile:
             return
     open_ratio = np.clip(st[:, 1] * 1.35 - 0.2, 0, 1)
-    put("mouth cavity", inner + 2.2, up[1] + 1.2, low[1] - 2.6, 2.7, open_ratio)
+    # narrow below, where it would come out between jaw and neck
+    put("mouth cavity", inner + 1.6, up[1] + 1.2, low[1] - 2.2, 2.7, open_ratio, narrow=0.4)
     put("tongue", min(3.8, inner * 0.85), low[1] + 0.65, low[1] - 1.5, 1.6, 0.95)
     put("lower teeth", 2 * sum(TEETH_LOWER), low[1] - 0.22, low[1] - 1.32, 1.0, 1.0)
     if "upper teeth" in cells:

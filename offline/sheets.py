@@ -51,6 +51,9 @@ def add_rest(
     own = (gx >= -step) & (gx <= w - 1 + step) & (gy >= -step) & (gy <= h - 1 + step)
     person = sample(grown, np.clip(gx, 0, w - 1), np.clip(gy, 0, h - 1)) > np.where(own, 0.02, 0.9)
     face = surface.face.astype(np.uint8)
+    person &= own | (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) < 0.5)  # no second face in an apron
+    solid = cv2.morphologyEx(person.reshape(len(ys), len(xs)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((7, 7)))
+    person &= own | (solid.ravel() > 0)  # nor specks
     inside = sample(cv2.erode(face, np.ones((3, 3))), mx, my) > 0.5
     margin = max(3, int(2.6 * step * surface.scale)) | 1
     deep = sample(cv2.erode(face, np.ones((2 * margin + 1,) * 2)), mx, my) > 0.5
@@ -58,6 +61,8 @@ def add_rest(
     bare = sample(beside_nothing(surface.face, edge).astype(np.uint8), mx, my) > 0.5
     under = inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & ~bare
     z = sample(surface.z, mx, my)
+    # hair cut by the picture's upper border goes on backward, over the crown
+    z = np.where(gy < 0, 2 * sample(surface.z, mx, np.zeros_like(my)) - z, z)
     outer = nearest_fill(surface.z, cv2.dilate(face, np.ones((3, 3))) == 0, surface.middle)
     z = np.where(~inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5), sample(outer, mx, my), z)
     # the neck stays behind the rim of the jaw, the more so the nearer to it
@@ -92,6 +97,8 @@ def add_rest(
     behind = hair_source(source, landmarks, alpha, surface)
     back = camera.unproject(np.column_stack([gx, gy]), sample(surface.back, mx, my) - 0.02)
     turned = abs(float(angles_from_rotation(fit.rotation)[0])) > TURNED
+    left, top, right, _ = borders
+    cut = (left & (gx < 2 * step)) | (top & (gy < 2 * step)) | (right & (gx > w - 1 - 2 * step))
     beyond = far_beyond(surface.covered, edge, round(RIM * step * surface.scale))
     rear = grid_triangles(
         len(xs),
@@ -101,7 +108,7 @@ def add_rest(
         & (sample(beyond.astype(np.uint8), mx, my) > 0.5)
         & ~(turned & (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) > 0.5)),
     )
-    add_used(parts, back, behind, without_specks(rear, FEWEST), head, None)
+    add_used(parts, back, behind, without_specks(rear, FEWEST, cut), head, None)
 
 
 def beside_nothing(face: NDArray[np.bool_], cover: Array) -> NDArray[np.bool_]:
@@ -136,15 +143,17 @@ def far_beyond(covered: NDArray[np.bool_], cover: Array, radius: int) -> NDArray
     return np.asarray(cv2.dilate(core, disc) > 0) & ~covered
 
 
-def without_specks(triangles: NDArray[np.int64], fewest: int) -> NDArray[np.int64]:
-    """The triangles of those connected pieces that have at least `fewest`."""
+def without_specks(triangles: NDArray[np.int64], fewest: int, cut: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The triangles of those connected pieces that have at least `fewest` and no vertex that is `cut` (n,): how hair
+    goes on behind what the picture's border cuts is not known."""
     if len(triangles) == 0:
         return triangles
     n = int(triangles.max()) + 1
     ends = np.concatenate([triangles[:, :2], triangles[:, 1:]])
     links = sp.coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (n, n))
     piece = connected_components(links, directed=False)[1][triangles[:, 0]]
-    return np.asarray(triangles[np.bincount(piece)[piece] >= fewest])
+    broken = np.bincount(piece, cut[triangles].any(1)) > 0
+    return np.asarray(triangles[((np.bincount(piece) >= fewest) & ~broken)[piece]])
 
 
 def split_tears(

@@ -89,7 +89,7 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
     assert "Traceback" not in shown.err
 
 
-COMMANDS = ["demo", "build", "maps", "view", "relight", "render", "grid", "serve", "camera", "bench", "doctor"]
+COMMANDS = ["demo", "build", "maps", "view", "relight", "render", "grid", "serve", "camera", "bench", "eval", "doctor"]
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,8 +173,8 @@ def test_as_a_program(tmp_path: Path) -> None:
 def test_build(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked: dict[str, Any] = {}
 
-    def build_model(portrait: Path, *, size: int, report: Path | None, progress: Callable[[str, float], None]) -> str:
-        asked.update(portrait=portrait, size=size, report=report)
+    def build_model(portrait: Path, *, progress: Callable[[str, float], None], **options: Any) -> str:
+        asked.update(portrait=portrait, **options)
         progress("face and matte", 0.5)
         return "a model"
 
@@ -182,12 +182,30 @@ def test_build(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     fake("narrate_stream.bundle", save_model=lambda model, path: path.write_text(model))
     out = tmp_path / "m.narrate"
     assert main(["build", "a.png", "-o", str(out), "--size", "512", "--report", "qa"]) == 0
-    assert asked == {"portrait": Path("a.png"), "size": 512, "report": Path("qa")}
+    usual = {"portrait": Path("a.png"), "size": 512, "report": Path("qa"), "networks": True, "learned_albedo": False}
+    assert asked == usual
     assert out.read_text() == "a model"
     shown = capsys.readouterr()
     assert "face and matte" in shown.err
     assert str(out) in shown.err
     assert shown.out == ""
+
+
+def test_build_without_networks_or_with_more(fake: Fake, tmp_path: Path, sentence: Callable[[], str]) -> None:
+    asked: list[tuple[bool, bool]] = []
+
+    def build_model(portrait: Path, *, networks: bool, learned_albedo: bool, **_: Any) -> str:
+        asked.append((networks, learned_albedo))
+        return "a model"
+
+    fake("offline.build", build_model=build_model)
+    fake("narrate_stream.bundle", save_model=lambda model, path: path.write_text(model))
+    out = str(tmp_path / "m.narrate")
+    assert main(["build", "a.png", "-o", out, "--weight-free"]) == 0
+    assert main(["build", "a.png", "-o", out, "--learned-albedo"]) == 0
+    assert asked == [(False, False), (True, True)]
+    assert main(["build", "a.png", "-o", out, "--weight-free", "--learned-albedo"]) != 0
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("name", ["m.zip", "none/m.narrate"])

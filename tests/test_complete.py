@@ -105,10 +105,11 @@ def test_specks_go_and_the_large_piece_stays() -> None:
     keep[:8, :8] = True
     keep[10:, 10:] = True
     triangles = grid_triangles(12, 12, keep.ravel())
-    left = sheets.without_specks(triangles, 20)
+    uncut = np.zeros(int(triangles.max()) + 1, bool)
+    left = sheets.without_specks(triangles, 20, uncut)
     assert len(triangles) == 100
     assert len(left) == 98
-    assert len(sheets.without_specks(triangles[:0], 20)) == 0
+    assert len(sheets.without_specks(triangles[:0], 20, uncut)) == 0
 
 
 def test_a_rim_of_hair_is_no_far_side_but_long_hair_is() -> None:
