@@ -131,7 +131,7 @@ def build(
     seen = estimate(trained, portrait.image, alpha, portrait.landmarks, camera) if trained else None
     if seen:
         steps.done("networks")
-    detail = (seen.normal, seen.confidence) if seen else None
+    detail = (seen.normal, outside_mouth(seen.confidence, portrait)) if seen else None
     surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail)
     steps.done("geometry")
     small_alpha = cv2.resize(alpha, surface.z.shape[::-1], interpolation=cv2.INTER_AREA)
@@ -169,6 +169,15 @@ def build(
     )
     steps.done("bake")
     return Build(model, portrait, alpha, fit, surface, maps, steps.seconds)
+
+
+def outside_mouth(confidence: Array, portrait: Portrait) -> Array:
+    """(h, w) confidence, 0 between the lips: what shows there has light of its own, not that of a hollow."""
+    h, w = confidence.shape
+    marks = portrait.landmarks[list(layers.INNER_UPPER + layers.INNER_LOWER[::-1]), :2]
+    inside = layers.polygon_mask(marks * (w / portrait.image.shape[1]), (h, w)).astype(np.float32)
+    grown = cv2.dilate(inside, np.ones((3, 3), np.uint8))
+    return np.asarray(confidence * (1 - cv2.GaussianBlur(grown, (0, 0), 1.0)), np.float32)
 
 
 def provenance(picture: Picture, portrait: Portrait, fit: FaceFit, seen: Estimate | None, maps: Maps) -> dict[str, Any]:

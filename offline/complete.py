@@ -26,13 +26,14 @@ from offline.layers import Cell
 from offline.parts import F64, MeshParts, head_weight, sample, smoothstep
 from offline.preprocess import push_pull
 from offline.scalp import grown_hair, like_skin
+from offline.sheets import CELLS, behind_jaw
 from offline.template import facing_of, own_directions, shoulders
 
 TEXELS = 4  # per cell of the shell's grid, at most
-BEHIND = 0.45  # cm the shell stays behind what the photograph shows
+BEHIND, BEHIND_LOW = 0.45, 1.8  # cm the shell stays behind what the photograph shows; the same below the jaw
 SCALP_INSET, FACE_INSET = 0.1, 0.5  # cm the shell stays inside the template, at the hair and at the face
 COARSE = 2  # every second row and column of the shell becomes a part of the mesh
-JAW_CELL = 1.3  # cm: about a cell of that
+JAW_CELL = 1.6  # cm: about a cell of that, under the chin
 INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
 SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 SQUARE, GRAZING = 0.32, 0.12  # cosine to the viewer at which the photograph is taken as it is, and not at all
@@ -90,7 +91,8 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     at = (camera.project(shell) + 0.5) * surface.scale - 0.5
     x, y = at[..., 0].ravel(), at[..., 1].ravel()
     front = sample(front_limit(surface), x, y).reshape(shell.shape[:2])
-    shell *= (np.minimum(shell[..., 2], front - BEHIND) / shell[..., 2])[..., None]
+    behind = BEHIND + (BEHIND_LOW - BEHIND) * smoothstep(-elevation, 38.0, 52.0)
+    shell *= (np.minimum(shell[..., 2], front - behind) / shell[..., 2])[..., None]
     wide = INNER_WIDE - 24 * smoothstep(-elevation, 8.0, 20.0)  # narrower at the mouth: the jaw's corners stay closed
     open_ = (np.abs(azimuth) < wide) & (elevation > INNER_LOW) & (elevation < INNER_HIGH)
     return shell, ~lost(shell) & ~open_ & ~shoulders(fit, shell)
@@ -103,7 +105,10 @@ def front_limit(surface: Surface) -> F64:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     face = surface.face.astype(np.uint8)
     band = (cv2.erode(face, disc) == 0) & surface.below
-    return np.asarray(np.where(band, cv2.erode(surface.z, disc), surface.z))
+    z = np.where(surface.below & ~surface.face, np.minimum(surface.z, behind_jaw(surface)), surface.z)
+    cell = int(np.ceil(max(surface.z.shape) / CELLS))
+    z = np.where(surface.below & ~surface.face, cv2.erode(z, np.ones((2 * cell - 1,) * 2)), z)  # the sheet is as coarse
+    return np.asarray(np.where(band, cv2.erode(z, disc), z))
 
 
 def smoothed(field: F64) -> F64:

@@ -158,7 +158,9 @@ def add_mouth(
     inner = float(np.linalg.norm(lips[0] - lips[10]))
     st, triangles = patch_grid(9, 9)
 
-    def put(name: str, width: float, top: float, bottom: float, back: float, jaw: F64 | float, narrow: float = 0) -> None:
+    def put(
+        name: str, width: float, top: float, bottom: float, back: float, jaw: F64 | float, narrow: float = 0
+    ) -> None:
         h, w = cells[name].alpha.shape
         x = middle + (st[:, 0] - 0.5) * width * (1 - narrow * st[:, 1])
         p = np.column_stack(

@@ -43,7 +43,8 @@ def add_rest(
 ) -> None:
     """Hair, ears, neck, clothing: a front sheet with the picture's matte, and behind the head its mirror image."""
     h, w = alpha.shape
-    xs, ys, step = sheet_grid((w, h), borders)
+    left, top, right, bottom = borders
+    xs, ys, step = sheet_grid((w, h), (left, False, right, bottom))  # over the crown the head's shell goes on
     gx, gy = (a.ravel() for a in np.meshgrid(xs, ys))
     sx, sy = reflected(gx, w), reflected(gy, h)
     mx, my = (sx + 0.5) * surface.scale - 0.5, (sy + 0.5) * surface.scale - 0.5
@@ -61,14 +62,11 @@ def add_rest(
     bare = sample(beside_nothing(surface.face, edge).astype(np.uint8), mx, my) > 0.5
     under = inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & ~bare
     z = sample(surface.z, mx, my)
-    # hair cut by the picture's upper border goes on backward, over the crown
-    z = np.where(gy < 0, 2 * sample(surface.z, mx, np.zeros_like(my)) - z, z)
     outer = nearest_fill(surface.z, cv2.dilate(face, np.ones((3, 3))) == 0, surface.middle)
     z = np.where(~inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5), sample(outer, mx, my), z)
     # the neck stays behind the rim of the jaw, the more so the nearer to it
-    apart = sample(cv2.distanceTransform(1 - face, cv2.DIST_L2, 5), mx, my) * (-surface.middle / surface.camera.focal)
     below = (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & (sample(edge, mx, my) > 0.5)
-    z = np.where(below & ~inside, np.minimum(z, sample(surface.rim, mx, my) - 0.7 + 0.35 * apart), z)
+    z = np.where(below & ~inside, np.minimum(z, sample(behind_jaw(surface), mx, my)), z)
     z = np.where(inside, z - 0.5, z)
     backing = inside & (deep | under)
     z = np.where(backing, sample(surface.z, mx, my) - BACKING, z)
@@ -97,7 +95,6 @@ def add_rest(
     behind = hair_source(source, landmarks, alpha, surface)
     back = camera.unproject(np.column_stack([gx, gy]), sample(surface.back, mx, my) - 0.02)
     turned = abs(float(angles_from_rotation(fit.rotation)[0])) > TURNED
-    left, top, right, _ = borders
     cut = (left & (gx < 2 * step)) | (top & (gy < 2 * step)) | (right & (gx > w - 1 - 2 * step))
     beyond = far_beyond(surface.covered, edge, round(RIM * step * surface.scale))
     rear = grid_triangles(
@@ -109,6 +106,12 @@ def add_rest(
         & ~(turned & (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) > 0.5)),
     )
     add_used(parts, back, behind, without_specks(rear, FEWEST, cut), head, None)
+
+
+def behind_jaw(surface: Surface) -> F64:
+    """(h, w) z in front of which nothing below the jaw comes."""
+    apart = cv2.distanceTransform((~surface.face).astype(np.uint8), cv2.DIST_L2, 5) * surface.unit
+    return np.asarray(surface.rim - 0.7 + 0.35 * apart)
 
 
 def beside_nothing(face: NDArray[np.bool_], cover: Array) -> NDArray[np.bool_]:

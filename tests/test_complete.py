@@ -109,6 +109,9 @@ def test_specks_go_and_the_large_piece_stays() -> None:
     left = sheets.without_specks(triangles, 20, uncut)
     assert len(triangles) == 100
     assert len(left) == 98
+    cut = uncut.copy()
+    cut[3] = True
+    assert sheets.without_specks(triangles, 1, cut).tolist() == triangles[triangles.min(1) >= 120].tolist()
     assert len(sheets.without_specks(triangles[:0], 20, uncut)) == 0
 
 

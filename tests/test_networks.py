@@ -104,3 +104,19 @@ def test_without_weights_there_are_no_networks(
         assert load_networks() is None
     assert "geometry alone" in caplog.text
     load_networks.cache_clear()
+
+
+def test_the_mouth_is_left_to_the_geometry(marks: np.ndarray) -> None:
+    from offline.build import outside_mouth
+    from offline.picture import load_builtin_portrait
+    from offline.preprocess import prepare
+
+    portrait = prepare(load_builtin_portrait(), 512)
+    h, w = portrait.image.shape[:2]
+    kept = outside_mouth(np.ones((h, w), np.float32), portrait)
+    upper, lower = portrait.landmarks[13, :2], portrait.landmarks[14, :2]
+    x, y = np.round((upper + lower) / 2).astype(int)
+    assert kept[y, x] < 0.1
+    nose = np.round(portrait.landmarks[4, :2]).astype(int)
+    assert kept[nose[1], nose[0]] == 1
+    assert kept.mean() > 0.98
