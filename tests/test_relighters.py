@@ -83,7 +83,7 @@ def test_the_light_map_is_close_to_the_exact_picture(
     fast, fast_fringe = LightMapRelighter(model)(gbuffer, lighting)
     error = np.abs(core.astype(int) - fast)[gbuffer.covered]
     assert error.mean() < 3.5
-    assert np.percentile(error, 99) < 40  # most at the head's shell, whose cell has few texels of the light map
+    assert np.percentile(error, 99) < 48  # most at the head's shell, whose cell has few texels of the light map
     assert np.abs(fringe.astype(int) - fast_fringe).mean() < 8
 
 
