@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
 from narrate_stream.ops.smoothing import OneEuro
 from narrate_stream.types import AvatarMotion, Motion, Pose
@@ -163,16 +164,18 @@ class Retargeter:
     def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
         now, then = motion.rotation.astype(np.float64), reference.motion.rotation.astype(np.float64)
         turn = now @ then.T
-        shift = motion.translation.astype(np.float64) - reference.motion.translation
+        # as the portrait's lens would see it: the driver is tracked under the usual field of view
+        w, h = self.model.frame_size
+        usual = FOCAL_FACTOR * max(w, h) * self.model.crop[2]
+        lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
+        at, origin = motion.translation * lens, reference.motion.translation * lens
+        shift = at - origin
         if self.mode == "absolute":
             # the two fits may take the same face for a smaller one nearer by: cm count in proportion to distance
-            shift *= float(self.model.translation[2] / reference.motion.translation[2])
+            shift *= float(self.model.translation[2] / origin[2])
             lead = then @ self.model.rotation.T.astype(np.float64)
-            away = reference.motion.translation.astype(np.float64) - self.model.translation
-            if (
-                np.degrees(Rotation.from_matrix(lead).magnitude()) > 6
-                or np.abs(away / motion.translation[2]).max() > 0.08
-            ):
+            away = origin - self.model.translation
+            if np.degrees(Rotation.from_matrix(lead).magnitude()) > 6 or np.abs(away / at[2]).max() > 0.08:
                 turn, shift = turn @ lead, shift + away
         vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()

@@ -28,7 +28,8 @@ F64 = NDArray[np.float64]
 MARKS = 468
 WITH_YAW = 16  # components of the landmarks' shape that act differently from different sides
 ANGLES = (23.0, 12.0, 6.0)  # degrees of yaw, pitch and roll that count as one
-NEAREST, USUAL = 42.0, 80.0  # cm: the distances that a photograph's field of view is believed to say
+NEAREST, USUAL, FARTHEST = 42.0, 80.0, 150.0  # cm: the distances that a photograph's field of view is believed to say
+SCENE_SHARE = 0.5  # how far the field of view, the rest the face's own perspective, decides on the distance
 STRANGEST = 1.5  # rms of the shape components: 19 of 20 heads of the stage stay below
 
 
@@ -107,14 +108,12 @@ def ray_frame(direction: F64) -> F64:
     return np.asarray(Rotation.from_rotvec(axis / max(sine, 1e-12) * np.arcsin(min(sine, 1.0))).as_matrix())
 
 
-def believed_distance(scene: float) -> float:
-    """cm from camera to head, from what the field of view says; nobody stands nearer than NEAREST: a picture that says
-    so was cropped, and USUAL is taken instead.
-
-    The regression's own distance is left aside: it was 1.7 and 0.75 times the truth at short and long lenses, and a
-    driver is followed under the usual field of view, so a model with another one moves by other amounts.
-    """
-    return USUAL if scene < NEAREST else scene
+def believed_distance(scene: float, face: float) -> float:
+    """cm from camera to head, from what the field of view says (`scene`) and what the face's perspective says (`face`,
+    1 / cm); nobody stands nearer than NEAREST: a picture that says so was cropped, and USUAL is taken instead."""
+    if scene < NEAREST:
+        scene = USUAL
+    return 1 / (SCENE_SHARE / min(scene, FARTHEST) + (1 - SCENE_SHARE) * face)
 
 
 def fit_head(landmarks: F64, camera: Camera) -> tuple[HeadFit, Camera]:
@@ -126,9 +125,9 @@ def fit_head(landmarks: F64, camera: Camera) -> tuple[HeadFit, Camera]:
     """
     stats, seen = head_stats(), align(landmarks)
     found = features(shape_components(stats, seen.rest), seen.rotation) @ stats.weights
-    turn, size, aside = found[:3], float(np.exp(found[3])), found[5:7]
+    turn, size, inverse, aside = found[:3], float(np.exp(found[3])), max(float(found[4]), 0.03) / 10, found[5:7]
     modes, depth = found[7 : 7 + len(stats.modes)], found[7 + len(stats.modes) :]
-    distance = believed_distance(camera.focal * size / seen.scale)
+    distance = believed_distance(camera.focal * size / seen.scale, inverse)
     camera = replace(camera, focal=distance * seen.scale / size)
     pixel = seen.centre + aside * seen.scale
     origin = camera.unproject(pixel, -distance)

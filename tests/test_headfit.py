@@ -10,6 +10,7 @@ import pytest
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera, angles_from_rotation, rotation_from_angles
 from offline.headfit import (
+    FARTHEST,
     MARKS,
     NEAREST,
     STRANGEST,
@@ -151,10 +152,10 @@ def test_the_ray_frame_points_at_the_head() -> None:
     assert ray_frame(np.array([0.0, 0.0, -3.0])) == pytest.approx(np.eye(3))
 
 
-def test_the_field_of_view_is_believed_unless_the_picture_was_cropped() -> None:
-    assert believed_distance(60.0) == 60.0
-    assert believed_distance(NEAREST - 1) == USUAL
-    assert believed_distance(1e4) == 1e4
+def test_believed_distance_is_between_what_both_say() -> None:
+    assert believed_distance(60.0, 1 / 90) == pytest.approx(72.0)  # the harmonic mean
+    assert believed_distance(NEAREST - 1, 1 / 90) == believed_distance(USUAL, 1 / 90)  # cropped
+    assert believed_distance(1e4, 1 / 90) == believed_distance(FARTHEST, 1 / 90)
 
 
 def test_shipped_statistics_fit_together() -> None:

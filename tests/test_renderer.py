@@ -63,9 +63,9 @@ def test_a_turn_moves_head_and_not_shoulders(model: HybridModel, angles: tuple[f
     pose = Pose(rotation_from_angles(*angles).astype(np.float32), np.array([1, -0.5, 2], np.float32))
     moved = Deformer(model)(replace(still_motion(), pose=pose))
     wanted = posed(model.vertices.astype(float), model.head_weight, model.pivot, pose)
-    assert moved == pytest.approx(wanted, abs=0.06)  # cm; weights next to 0 and 1 are taken for whole
+    assert moved == pytest.approx(wanted, abs=0.08)  # cm; weights next to 0 and 1 are taken for whole
     still = model.head_weight < 0.004
-    assert moved[still] == pytest.approx(model.vertices[still], abs=0.06)
+    assert moved[still] == pytest.approx(model.vertices[still], abs=0.08)
     assert still.any()
 
 

@@ -181,3 +181,15 @@ def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:
     empty = Retargeter(model)
     empty.rehearse([None, None])
     assert empty.reference is None
+
+
+def test_coming_nearer_counts_in_the_portraits_own_distance(model: HybridModel) -> None:
+    """A model under twice the focal length stands twice as far away: to grow as much it comes twice as near."""
+    far = replace(model, camera=replace(model.camera, focal=2 * model.camera.focal))
+    steps = []
+    for of in (model, far):
+        retarget = Retargeter(of)
+        retarget.calibrate(neutral_motion())
+        steps.append(settled(retarget, face(shift=(0.5, 0, 1.0))).pose.translation)
+    assert steps[1][2] / steps[0][2] == pytest.approx(2, abs=0.25)  # the soft limit takes a little
+    assert steps[1][0] == pytest.approx(steps[0][0], abs=1e-3)
