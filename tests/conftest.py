@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,3 +48,28 @@ def model() -> HybridModel:
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether tests/golden is to be written anew instead of compared with."""
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def sentence(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What a failed command said: one line on stderr, nothing on stdout."""
+
+    def read() -> str:
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        (line,) = shown.err.splitlines()
+        assert line.startswith("narrate: ")
+        return line
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small pictures are quicker in torch without other threads, and repeat to the last bit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -36,20 +36,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return put
 
 
-@pytest.fixture
-def sentence(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """What a failed command said: one line on stderr, nothing on stdout."""
-
-    def read() -> str:
-        shown = capsys.readouterr()
-        assert shown.out == ""
-        (line,) = shown.err.splitlines()
-        assert line.startswith("narrate: ")
-        return line
-
-    return read
-
-
 # ------------------------------------------------------------------ usage and failures
 
 

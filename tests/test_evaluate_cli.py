@@ -16,18 +16,6 @@ from offline.evaluate.run import Table
 ROW = {"<5": 9.1, "<15": 55.7, "<25": 88.2, "<30": 93.9, "mean": 15.1, "median": 13.8}
 
 
-@pytest.fixture
-def sentence(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    def read() -> str:
-        shown = capsys.readouterr()
-        assert shown.out == ""
-        (line,) = shown.err.splitlines()
-        assert line.startswith("narrate: ")
-        return line
-
-    return read
-
-
 @pytest.mark.parametrize("command", ["normals", "relight", "views"])
 def test_data_that_is_not_there(command: str, tmp_path: Path, sentence: Callable[[], str]) -> None:
     assert main(["eval", command, str(tmp_path / "none")]) == 1

@@ -53,7 +53,7 @@ def grid() -> np.ndarray:
     return np.float32(direction / np.linalg.norm(direction, axis=1, keepdims=True) * 11 + (0, 2, 0))
 
 
-def check(surface: Surface, count: int) -> None:
+def assert_in_range(surface: Surface, count: int) -> None:
     assert surface.albedo.shape == (count, 3)
     for value in (surface.albedo, surface.roughness, surface.specular, surface.bump):
         assert value.dtype == np.float32
@@ -71,10 +71,10 @@ def check(surface: Surface, count: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_everything_stays_in_range(seed: int, marks: np.ndarray) -> None:
     skin, points = sample_skin(np.random.default_rng(seed)), grid()
-    check(skin_at(skin, points, marks), len(points))
-    check(eye_at(skin, points, marks), len(points))
-    check(mouth_at(skin, points, "teeth"), len(points))
-    check(mouth_at(skin, points, "gums"), len(points))
+    assert_in_range(skin_at(skin, points, marks), len(points))
+    assert_in_range(eye_at(skin, points, marks), len(points))
+    assert_in_range(mouth_at(skin, points, "teeth"), len(points))
+    assert_in_range(mouth_at(skin, points, "gums"), len(points))
 
 
 def test_the_same_person_twice(marks: np.ndarray) -> None:
