@@ -194,12 +194,13 @@ class Pipeline:
 
 
 def seen_from(motion: AvatarMotion, view: View) -> AvatarMotion:
-    """The same motion with the viewer's turn added about the head's middle."""
+    """The same motion with the viewer's turn added about the head's middle: the camera goes round, and with it all
+    lights but the portrait's own."""
     if view.yaw == 0 and view.pitch == 0:
         return motion
     turn = rotation_from_angles(view.yaw, view.pitch, 0)
     pose = Pose((turn @ motion.pose.rotation).astype(np.float32), (turn @ motion.pose.translation).astype(np.float32))
-    return replace(motion, pose=pose)
+    return replace(motion, pose=pose, view=turn.astype(np.float32))
 
 
 def require_device(device: str) -> None:

@@ -167,17 +167,17 @@ class LightMapRelighter:
         self._still: tuple[Lighting, Array] | None = None
         self._map: tuple[Tables, Array | None, Array] | None = None
 
-    def light_map(self, lighting: Lighting, rotation: F64) -> Array:
-        """(h, w, 3) what the albedo is multiplied with, over the atlas."""
-        tables = self.shading.tables(lighting, rotation)
+    def light_map(self, lighting: Lighting, rotation: F64, room: F64) -> Array:
+        """(h, w, 3) what the albedo is multiplied with, over the atlas; rotation and room: see `GBuffer`."""
+        tables = self.shading.tables(lighting, room if lighting.original else rotation)
         shadow = None if lighting.original else self.shading.atlas_shadow(lighting, rotation, self.size)
         if self._map is not None and self._map[0] is tables and self._map[1] is shadow:
             return self._map[2]
-        made = self._make_map(tables, shadow, lighting, rotation)
+        made = self._make_map(tables, shadow, lighting, room)
         self._map = tables, shadow, made
         return made
 
-    def _make_map(self, tables: Tables, shadow: Array | None, lighting: Lighting, rotation: F64) -> Array:
+    def _make_map(self, tables: Tables, shadow: Array | None, lighting: Lighting, room: F64) -> Array:
         if self._still is None or self._still[0] is not lighting:
             self._still = lighting, self._lit(tables.body, tables.body_shine)
         turning = self._lit(tables.head, tables.head_shine)
@@ -187,7 +187,7 @@ class LightMapRelighter:
             return np.asarray(mixed, np.float32)
         lit = np.asarray(cv2.multiply(mixed, shadow), np.float32)
         if lighting.share > 0:
-            own = self.shading.tables(Lighting("original", original=True), rotation)
+            own = self.shading.tables(Lighting("original", original=True), room)
             lit += np.float32(lighting.share) * (self._lit(own.head, own.head_shine) * self._own - lit)
         return lit
 
@@ -197,9 +197,9 @@ class LightMapRelighter:
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are undefined."""
-        if lighting.original and np.abs(gbuffer.rotation - np.eye(3)).max() < 1e-6:
+        if lighting.original and np.abs(gbuffer.room - np.eye(3)).max() < 1e-6:
             return gbuffer.base, gbuffer.fringe_base  # the portrait itself, to the byte
-        light = cv2.sqrt(self.light_map(lighting, gbuffer.rotation) * np.float32(1 / HEADROOM))
+        light = cv2.sqrt(self.light_map(lighting, gbuffer.rotation, gbuffer.room) * np.float32(1 / HEADROOM))
         k = self.size[0] / (self.model.texture.shape[1] * gbuffer.texture_scale)
         h, w = gbuffer.covered.shape
         # light varies slowly: half the screen's resolution is enough to sample it at
@@ -231,9 +231,9 @@ class ExactRelighter:
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """As `LightMapRelighter`; uncovered pixels are black."""
-        if lighting.original and np.abs(gbuffer.rotation - np.eye(3)).max() < 1e-6:
+        if lighting.original and np.abs(gbuffer.room - np.eye(3)).max() < 1e-6:
             return gbuffer.base, gbuffer.fringe_base
-        tables = self.shading.tables(lighting, gbuffer.rotation)
+        tables = self.shading.tables(lighting, gbuffer.room if lighting.original else gbuffer.rotation)
         h, w = gbuffer.covered.shape
         fx, fy = (np.ascontiguousarray(gbuffer.fringe_xy[:, i : i + 1]) for i in (0, 1))
         core = self._shade(gbuffer, gbuffer.base, gbuffer.covered, gbuffer.map_x, gbuffer.map_y, tables, lighting)

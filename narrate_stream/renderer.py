@@ -35,7 +35,8 @@ class GBuffer:
     nothing) in the
     atlas shrunk by texture_scale: the backward field source_from_screen, through which a relighter fetches normals;
     fringe_at (N, 2) row and column; fringe_base (N, 3), fringe_alpha (N,) 0..1 and fringe_xy (N, 2) atlas coordinates;
-    rotation (3, 3): how far the head is turned from the portrait.
+    rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
+    what the viewer turned, as the light of the portrait's room sees it.
     """
 
     covered: NDArray[np.bool_]
@@ -48,6 +49,7 @@ class GBuffer:
     fringe_alpha: Array
     fringe_xy: Array
     rotation: F64
+    room: F64
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class Renderer:
         points = self.deform(motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
         self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
-        return self._fetch(self.albedo if albedo else self.texture, np.asarray(motion.pose.rotation, np.float64))
+        return self._fetch(self.albedo if albedo else self.texture, motion)
 
     def _rasterise(self, screen: Array) -> None:
         self._screen.assign(screen)
@@ -206,7 +208,8 @@ class Renderer:
         spans = [slice(b.first * w, b.first * w + int(b.count.numpy()[0])) for b in self._bands]
         return np.concatenate([pixel[s] for s in spans]), np.concatenate([at[s] for s in spans])
 
-    def _fetch(self, base: Image, rotation: F64) -> GBuffer:
+    def _fetch(self, base: Image, motion: AvatarMotion) -> GBuffer:
+        rotation = np.asarray(motion.pose.rotation, np.float64)
         w, h = self.framing.size
         x, y = self._x.numpy().reshape(h, w), self._y.numpy().reshape(h, w)
         pixel, at = self._fringe_list()
@@ -226,6 +229,7 @@ class Renderer:
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],
             rotation=rotation,
+            room=np.asarray(motion.view.T @ rotation, np.float64),
         )
 
 

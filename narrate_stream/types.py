@@ -76,13 +76,15 @@ class AvatarMotion:
     """Motion retargeted to the portrait: the head's pose and what the face does, in the portrait's proportions.
 
     offsets: (468, 3) cm, displacement of each landmark in the portrait's head space; gaze: (2, 2) cm, iris shift of
-    right and left eye (x, y head axes); jaw: (3,) cm, displacement of the lower lip and jaw.
+    right and left eye (x, y head axes); jaw: (3,) cm, displacement of the lower lip and jaw; view: (3, 3) the part of
+    the pose's rotation that is the viewer's: the camera that went round, not the head that turned.
     """
 
     pose: Pose
     offsets: Array
     gaze: Array
     jaw: Array
+    view: Array = field(default_factory=lambda: np.eye(3, dtype=np.float32))
 
     def state(self) -> dict[str, Any]:
         """A few numbers for stats and logs."""
