@@ -20,7 +20,7 @@ from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
-from offline import complete, layers, parts, rig, sheets
+from offline import complete, layers, outline, parts, rig, sheets
 from offline.bake import bake_transport, pack_surface
 from offline.geometry import Surface, build_surface, to_canvas
 from offline.headfit import HeadFit, fit_head
@@ -286,6 +286,7 @@ def assemble_mesh(
     mesh = parts.MeshParts()
     mirror = np.subtract(by_name["mirror"], mirror_at) if turned else None
     rig.add_face(mesh, fit, marks, surface, portrait.camera, alpha, mirror)
+    outline.add_behind_outline(mesh, fit, marks, surface, portrait.camera, alpha, colours)
     sheets.add_rest(mesh, fit, marks, surface, portrait.camera, alpha, portrait.borders)
     complete.add_shell(mesh, fit, surface, portrait.camera, alpha, by_name["shell"])
     for cell, place in zip(cells, places, strict=True):

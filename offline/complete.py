@@ -35,9 +35,11 @@ SCALP_INSET, FACE_INSET = 0.1, 0.5  # cm the shell stays inside the template, at
 COARSE = 2  # every second row and column of the shell becomes a part of the mesh
 JAW_CELL = 1.6  # cm: about a cell of that, under the chin
 INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
+EAR_AT, EAR_WIDE, EAR_HIGH, TEMPLE = 98.0, 24.0, 28.0, 7.3  # degrees; cm: half a head's width between its ears
 SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 SQUARE, GRAZING = 0.32, 0.12  # cosine to the viewer at which the photograph is taken as it is, and not at all
 SCALP_ASIDE, SCALP_LOW = 95.0, -32.0  # degrees: behind and above there is hair, not cheek
+BARE_EAR = 15.0  # degrees that the skin goes on farther back at the ears
 SCALP_HIGH = 32.0  # the same above the forehead
 FEW = 0.004  # of the texture: with less hair than this seen the head is bald
 SEEN, MIRRORED, FILLED = 255, 128, 0  # marks of the texture's origin
@@ -75,6 +77,9 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     inset = SCALP_INSET + (FACE_INSET - SCALP_INSET) * (1 - np.minimum(aside, 1))
     shell = surface.shell - inset[..., None] * facing_of(surface.shell)[1]
     place = fit.head(shell)
+    ear = (np.abs(np.abs(azimuth) - EAR_AT) < EAR_WIDE) & (np.abs(elevation) < EAR_HIGH)  # the photograph shows its own
+    place[..., 0] = np.where(ear, np.clip(place[..., 0], -TEMPLE, TEMPLE), place[..., 0])
+    shell = fit.camera(place)
     axis = np.stack([0 * place[..., 0], np.clip(place[..., 1], -14.0, 2.0), 0 * place[..., 2] - 1.0], -1)
     middle = fit.camera(axis)
     solid = cv2.erode((alpha > 0.97).astype(np.float32), np.ones((5, 5)))
@@ -92,7 +97,7 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     x, y = at[..., 0].ravel(), at[..., 1].ravel()
     front = sample(front_limit(surface), x, y).reshape(shell.shape[:2])
     behind = BEHIND + (BEHIND_LOW - BEHIND) * smoothstep(-elevation, 38.0, 52.0)
-    shell *= (np.minimum(shell[..., 2], front - behind) / shell[..., 2])[..., None]
+    shell *= evenly(np.minimum(shell[..., 2], front - behind) / shell[..., 2])[..., None]
     wide = INNER_WIDE - 24 * smoothstep(-elevation, 8.0, 20.0)  # narrower at the mouth: the jaw's corners stay closed
     open_ = (np.abs(azimuth) < wide) & (elevation > INNER_LOW) & (elevation < INNER_HIGH)
     return shell, ~lost(shell) & ~open_ & ~shoulders(fit, shell)
@@ -115,6 +120,13 @@ def smoothed(field: F64) -> F64:
     """(rows, columns) averaged a little over a shell's neighbours, never raised."""
     wide = np.pad(field, ((0, 0), (4, 4)), mode="wrap").astype(np.float32)
     return np.asarray(np.minimum(cv2.GaussianBlur(wide, (0, 0), 1.2)[:, 4:-4], field), np.float64)
+
+
+def evenly(factor: F64) -> F64:
+    """(rows, columns) the least smooth field over a shell's grid that is nowhere below `factor`, roughly."""
+    wide = np.pad(factor, ((0, 0), (6, 6)), mode="wrap").astype(np.float32)
+    soft = cv2.GaussianBlur(cv2.dilate(wide, np.ones((5, 5))), (0, 0), 2.0)
+    return np.asarray(np.maximum(soft[:, 6:-6], factor), np.float64)
 
 
 def add_shell(
@@ -195,7 +207,8 @@ def paint_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array, al
 
 def scalp_share(azimuth: F64, elevation: F64) -> F64:
     """0..1 how far hair grows in a direction (degrees from the face's axis): behind the ears and above the forehead."""
-    behind = smoothstep(np.abs(azimuth), SCALP_ASIDE - 15, SCALP_ASIDE + 15)
+    aside = SCALP_ASIDE + BARE_EAR * (1 - smoothstep(elevation, 5.0, 20.0))
+    behind = smoothstep(np.abs(azimuth) - aside, -15.0, 15.0)
     behind = behind * smoothstep(elevation, SCALP_LOW - 6, SCALP_LOW + 6)
     return np.maximum(behind, smoothstep(elevation, SCALP_HIGH - 8, SCALP_HIGH + 8))
 

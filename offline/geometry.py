@@ -17,10 +17,10 @@ from offline.facemesh import face_topology, vertex_normals
 from offline.headfit import HeadFit
 from offline.integrate import integrate, normals_from_depth
 from offline.layers import LEFT_EYE, RIGHT_EYE, polygon_mask
-from offline.parts import smoothstep
+from offline.parts import nearest_fill, smoothstep
 from offline.preprocess import OVAL
 from offline.softmesh import MapRenderer, screen_of
-from offline.template import front_map, own_directions, rest_with_template, shoulders, with_hair, with_neck
+from offline.template import ear_board, front_map, own_directions, rest_with_template, shoulders, with_hair, with_neck
 
 F64 = NDArray[np.float64]
 Detail = tuple[NDArray[Any], NDArray[Any]]  # normals (h, w, 3) over the whole canvas, camera space; belief (h, w) 0..1
@@ -41,7 +41,8 @@ class Surface:
     back (h, w) z of the far side of the head, meeting the front at the silhouette; rim (h, w) z of the
     nearest point of the face; below: nearest to the lower jaw; shell (rows,
     columns, 3) the head template with its hair, camera space, cm (see `offline/headfit.py`); covered (h, w) true where
-    it is seen; unit: cm per map pixel at the head."""
+    it is seen; behind (h, w) true where it lies behind the face's outline by a step, as ears do; unit: cm per map pixel
+    at the head."""
 
     z: F64
     normal: F64
@@ -56,6 +57,7 @@ class Surface:
     below: NDArray[np.bool_]
     shell: F64
     covered: NDArray[np.bool_]
+    behind: NDArray[np.bool_]
     unit: float
 
 
@@ -125,12 +127,13 @@ def build_surface(
     thickness = THICKNESS + (CHEST - THICKNESS) * lower
     held = face | (~np.isnan(front.z) & (cover > 0.5))
     inflated = rest_depth(cover, held, np.where(face, face_z, front.z), below & face, middle, unit, thickness)
-    rest = rest_with_template(front, inflated, face, face_z, below, cover, unit)
+    rest, behind = rest_with_template(front, inflated, face, face_z, below, cover, ear_board(fit, small, mw, mh), unit)
+    template = rest
     neck = nearest_fill(rest, ~face & below & (cover > 0.5), middle)
     # the border of hair and cheek stays with what it borders on, or a turn would tear it off
     held = cv2.erode((cover > 0.5).astype(np.uint8), np.ones((3, 3))) > 0
     border = cv2.GaussianBlur(nearest_fill(np.where(face, face_z, rest), held | face, middle), (0, 0), 4.0)
-    rest = np.where(held, rest, border)
+    rest = np.where(held | behind, rest, border)
     z = np.where(face, face_z, rest)
     nothing = np.zeros_like(face)
     back = 2 * middle - rest_depth(cover, nothing, face_z, below, middle, unit, np.full((mh, 1), SKULL))
@@ -147,6 +150,7 @@ def build_surface(
     blended = unit_vectors(normal + (given - normal) * sure[..., None])
     joined = integrate(blended, z, *prior_weights(z, face, cover, unit, sure), small)
     joined = with_throat(joined, face, below, cover, unit)
+    joined = np.where(behind, template, joined)  # a step that no smoothness bridges
     joined = np.where(held | face, joined, cv2.GaussianBlur(nearest_fill(joined, held | face, middle), (0, 0), 2.0))
     fused = refined_normals(normal, joined, face, small)
     fused = unit_vectors(fused + (blended - fused) * sure[..., None])
@@ -164,6 +168,7 @@ def build_surface(
         below,
         shell,
         ~np.isnan(front.z),
+        behind,
         unit,
     )
 
@@ -214,18 +219,6 @@ def without_crease(normal: F64, face: NDArray[np.bool_], below: NDArray[np.bool_
     wide = cv2.GaussianBlur(normal, (0, 0), 6)
     mixed = normal + (wide - normal) * cv2.GaussianBlur(band, (0, 0), 2)[..., None]
     return unit_vectors(mixed)
-
-
-def nearest_fill(values: F64, known: NDArray[np.bool_], empty: float) -> F64:
-    """Every pixel takes the value of the nearest known one (`empty` when there is none)."""
-    if not known.any():
-        return np.full_like(values, empty)
-    label = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[
-        1
-    ]
-    table = np.zeros(label.max() + 1)
-    table[label[known]] = values[known]
-    return np.asarray(table[label])
 
 
 def prior_weights(z: F64, face: NDArray[np.bool_], cover: Array, unit: float, sure: F64) -> tuple[F64, F64]:

@@ -104,6 +104,27 @@ def sample(image: NDArray[Any], x: F64, y: F64) -> F64:
     return np.asarray(out.ravel()[:n], np.float64)
 
 
+def nearest_true(mask: NDArray[np.bool_]) -> F64:
+    """(H, W, 2) column and row of the nearest true pixel of `mask` (which has some)."""
+    label = cv2.distanceTransformWithLabels((~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    rows, columns = np.nonzero(mask)
+    table = np.zeros((label.max() + 1, 2))
+    table[label[rows, columns]] = np.column_stack([columns, rows])
+    return np.asarray(table[label])
+
+
+def nearest_fill(values: F64, known: NDArray[np.bool_], empty: float = 0.0) -> F64:
+    """Every pixel takes the value of the nearest known one (`empty` when there is none)."""
+    if not known.any():
+        return np.full_like(values, empty)
+    label = cv2.distanceTransformWithLabels((~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[
+        1
+    ]
+    table = np.zeros(label.max() + 1)
+    table[label[known]] = values[known]
+    return np.asarray(table[label])
+
+
 def grid_triangles(columns: int, rows: int, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Two triangles for every cell of a grid with all four corners kept."""
     i = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()

@@ -19,6 +19,7 @@ from narrate_stream.types import Array
 from offline.facemesh import LANDMARKS, face_topology
 from offline.geometry import Surface
 from offline.layers import INNER_LOWER, INNER_UPPER, TEETH_LOWER, TEETH_UPPER, Cell
+from offline.outline import jaw_rim
 from offline.parts import F64, TURNED, MeshParts, grid_triangles, sample
 
 FEATHER = 1.6  # canvas pixels (at 1024) over which the rims of lids and lips fade
@@ -47,11 +48,7 @@ def add_face(
     vertices = camera.unproject(pixels, z)
     gap = FEATHER * max(1.0, np.ptp(landmarks[:, 0]) / 400)
     edge = np.where(topology.hole, 0.5, np.minimum(topology.depth * 4.0, 6) / max(gap, 0.5))
-    height = np.asarray(topology.smooth @ canonical().landmarks[:LANDMARKS])[:, 1]
-    jaw = topology.rim & (height < canonical().landmarks[58, 1] + 0.4)
-    edge = np.where(
-        topology.rim, np.where(jaw, 0.15, 0.0), edge
-    )  # the jaw ends sharply, the temples fade into the rest
+    edge = np.where(topology.rim, 0.15 * jaw_rim(), edge)  # the jaw ends sharply, the temples fade into the rest
     source = np.column_stack([pixels, edge])
     shrunk = cv2.erode(alpha, np.ones((5, 5), np.uint8))
     inside = sample(shrunk, pixels[:, 0], pixels[:, 1])[topology.triangles].min(1) > 0.9

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.types import Array
-from offline.parts import F64
+from offline.parts import F64, nearest_true
 from offline.preprocess import push_pull
-from offline.sheets import nearest_true
 
 REACH = 0.72  # of the texture's rows, from the crown, are in the chart
 SOFT = 6.0  # texels: finer than this is strands, coarser is colour

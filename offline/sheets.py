@@ -19,8 +19,9 @@ from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array
 from offline.facemesh import LANDMARKS
-from offline.geometry import Surface, nearest_fill
-from offline.parts import F64, TURNED, MeshParts, grid_triangles, head_weight, sample
+from offline.geometry import Surface
+from offline.outline import EDGE
+from offline.parts import F64, TURNED, MeshParts, grid_triangles, head_weight, nearest_fill, nearest_true, sample
 from offline.preprocess import OVAL
 
 CELLS = 72  # cells along the longer side of the canvas
@@ -28,7 +29,8 @@ BACKING = 5.0  # cm behind the face
 STEEP = 2.2  # cm of depth across a cell that is a tear, not a surface
 RIM = 1.6  # cells: narrower than twice that is a rim of hair and not a part of it
 INSET = 0.7  # cells that the neck reaches behind the jaw; beyond, the head's shell is seen
-FEWEST = 60  # triangles of a piece of the far side that is no speck
+OUTSIDE = 0.4  # cells outside the face's outline whose colour the neck has there
+FEW, FEWEST = 10, 60  # triangles of a piece of the front or of the far side that is no speck
 APRON = 0.22  # of the canvas, beyond each border
 
 
@@ -68,10 +70,15 @@ def add_rest(
     below = (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & (sample(edge, mx, my) > 0.5)
     z = np.where(below & ~inside, np.minimum(z, sample(behind_jaw(surface), mx, my)), z)
     z = np.where(inside, z - 0.5, z)
+    stepped = (sample(surface.behind.astype(np.uint8), mx, my) > 0.5) & ~inside
+    z = beside(z, stepped, (sample(edge, mx, my) < 0.5) & ~inside, (len(ys), len(xs)))
     backing = inside & (deep | under)
     z = np.where(backing, sample(surface.z, mx, my) - BACKING, z)
     # behind eyes and mouth the sheet is a backing of skin, deeper than any cavity: pinholes at their corners show skin
     triangles = grid_triangles(len(xs), len(ys), person)
+    rim = cv2.dilate(face, np.ones((2 * round(EDGE / surface.unit) + 1,) * 2))
+    jaw = ~inside & bare & (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & (sample(rim, mx, my) > 0.5)
+    triangles = triangles[~jaw[triangles].any(1)]  # the jaw's own strip is there
     joins = backing[triangles].any(1) & ~backing[triangles].all(1) & inside[triangles].all(1)
     triangles = triangles[~(joins & (sample(surface.covered.astype(np.uint8), mx, my) > 0.5)[triangles].all(1))]
     if abs(angles_from_rotation(fit.rotation)[0]) > 12:  # no wall from the far cheek's outline back to the background
@@ -79,12 +86,14 @@ def add_rest(
         rim = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.3
         triangles = triangles[~(rim[triangles].any(1) & empty[triangles].any(1))]
         triangles = triangles[~(inside & bare)[triangles].all(1)]
+    triangles = without_specks(triangles, FEW, np.zeros(len(gx), np.bool_))
     torn, z_torn, triangles = split_tears(triangles, z, inside, under)
     z = np.concatenate([z, z_torn])
     gx, gy, sx, sy, inside = (np.concatenate([a, a[torn]]) for a in (gx, gy, sx, sy, inside))
     new = slice(len(gx) - len(torn), None)
+    tx, ty = at_outline(gx[new], gy[new], surface, -OUTSIDE * step)
+    sx[new], sy[new] = reflected(tx, w), reflected(ty, h)
     gx[new], gy[new] = at_outline(gx[new], gy[new], surface, INSET * step)
-    sx[new], sy[new] = reflected(gx[new], w), reflected(gy[new], h)
     vertices = camera.unproject(np.column_stack([gx, gy]), z)
     head = head_weight(fit, vertices)
     source = np.column_stack([np.clip(sx, 0, w - 1), np.clip(sy, 0, h - 1), np.full(len(gx), 8.0)])
@@ -108,6 +117,17 @@ def add_rest(
     add_used(parts, back, behind, without_specks(rear, FEWEST, cut), head, None)
 
 
+def beside(z: F64, known: NDArray[np.bool_], empty: NDArray[np.bool_], shape: tuple[int, int]) -> F64:
+    """(n,) z of a grid's vertices; those `empty` take the mean of their `known` neighbours, where they have some: a
+    cell's seen part must not lean toward what lies elsewhere."""
+    total, count = (
+        cv2.blur(np.asarray(a, np.float64).reshape(shape), (3, 3), borderType=cv2.BORDER_CONSTANT).ravel()
+        for a in (z * known, known)
+    )
+    take = empty & ~known & (count > 1e-6)
+    return np.where(take, total / np.maximum(count, 1e-6), z)
+
+
 def behind_jaw(surface: Surface) -> F64:
     """(h, w) z in front of which nothing below the jaw comes."""
     apart = cv2.distanceTransform((~surface.face).astype(np.uint8), cv2.DIST_L2, 5) * surface.unit
@@ -124,7 +144,8 @@ def beside_nothing(face: NDArray[np.bool_], cover: Array) -> NDArray[np.bool_]:
 
 
 def at_outline(x: F64, y: F64, surface: Surface, inset: float) -> tuple[F64, F64]:
-    """Canvas coordinates (n,) of points inside the face moved toward its outline, until `inset` pixels inside."""
+    """Canvas coordinates (n,) of points inside the face moved toward its outline, until `inset` pixels inside (outside
+    where negative)."""
     outside = cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3))) == 0
     if not outside.any() or len(x) == 0:
         return x, y
@@ -201,15 +222,6 @@ def reflected(x: F64, size: int) -> F64:
     """Coordinates mirrored back into 0..size-1."""
     last = size - 1.0
     return np.asarray(last - np.abs(last - np.abs(x)) if last > 0 else x * 0)
-
-
-def nearest_true(mask: NDArray[np.bool_]) -> F64:
-    """(H, W, 2) column and row of the nearest true pixel of `mask` (which has some)."""
-    label = cv2.distanceTransformWithLabels((~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
-    rows, columns = np.nonzero(mask)
-    table = np.zeros((label.max() + 1, 2))
-    table[label[rows, columns]] = np.column_stack([columns, rows])
-    return np.asarray(table[label])
 
 
 def hair_source(source: F64, landmarks: F64, alpha: Array, surface: Surface) -> F64:

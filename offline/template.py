@@ -14,17 +14,25 @@ from numpy.typing import NDArray
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array
 from offline.headfit import HeadFit
-from offline.parts import smoothstep
+from offline.parts import nearest_fill, nearest_true, smoothstep
 from offline.softmesh import MapRenderer, screen_of
 
 F64 = NDArray[np.float64]
 SECTORS = 72  # directions in the picture in which hair is measured
 THINNEST, THICKEST = 0.92, 1.7  # hair's outline over the skull's
 UNKNOWN = 1.07  # the same where the picture's border cuts the hair
-SHOULDERS, COLLAR, NECK_RADIUS = -8.5, -13.5, 8.2  # cm, head space: lower than these and wider is the body
-NECK_ROWS, NECK_END = 6, -15.5  # rows by which the template's neck is made longer, and the height (cm) that they reach
-NECK_WIDE, NECK_DEEP = 6.1, 6.0  # cm: half-axes of the neck
+SHOULDERS, COLLAR, NECK_RADIUS = -8.5, -14.5, 8.2  # cm, head space: lower than these and wider is the body
+NECK_ROWS, NECK_END = 6, -17.5  # rows by which the template's neck is made longer, and the height (cm) that they reach
+NECK_WIDE, NECK_DEEP = 6.6, 5.8  # cm: half-axes of the neck
 JOIN = 1.8  # cm over which template and face come to agree
+SAME = 1.5  # cm of depth within which they are one surface: an ear behind the cheek is another
+FARTHEST, MISMATCH = 3.0, 0.6  # cm in the picture: how far such a step reaches, and how far off the template may be
+EAR_FRONT, EAR_LOW, EAR_TOP = (
+    0.9,
+    -6.0,
+    1.5,
+)  # cm, head space; the kit's ears begin at 1.5 and have their middle at -0.1
+FLAT = 0.6  # cm by which they go back for every cm aside; the template's grid is too coarse to say
 FACE_WIDE, FACE_HIGH = 62.0, 42.0  # degrees from the face's axis: bare skin, where no hair grows
 
 
@@ -34,6 +42,25 @@ class FrontMap:
 
     z: F64
     neck: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EarBoard:
+    """A plane across the head on which ears are drawn: z (h, w), and how far (h, w) 0..1 a pixel is at their height."""
+
+    z: F64
+    share: F64
+
+
+def ear_board(fit: HeadFit, camera: Camera, width: int, height: int) -> EarBoard:
+    """The plane at the front of the ears of the fitted head, seen by `camera`."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    ray = camera.unproject(np.stack([x, y], -1), -np.ones((height, width)))
+    across = fit.rotation[:, 2]
+    point = fit.camera(np.array([[0.0, 0.0, EAR_FRONT]]))[0]
+    z = -(across @ point) / (ray @ across)
+    up = fit.head(camera.unproject(np.stack([x, y], -1), z))[..., 1]
+    return EarBoard(z, smoothstep(up, EAR_LOW - 1, EAR_LOW) * (1 - smoothstep(up, EAR_TOP, EAR_TOP + 3)))
 
 
 def shell_triangles(rows: int, columns: int) -> NDArray[np.int64]:
@@ -54,8 +81,8 @@ def own_directions(fit: HeadFit, points: F64) -> tuple[F64, F64]:
 
 
 def neck_axis(height: F64) -> F64:
-    """z (cm, head space) of the neck's axis at a height: it leans back from the shoulders up, forward in z downward."""
-    return np.asarray(-1.6 - 0.12 * np.clip(-8.0 - height, 0.0, 8.0))
+    """z (cm, head space) of the neck's axis at a height: it leans forward from the shoulders up."""
+    return np.asarray(0.2 - 0.3 * np.clip(-13.0 - height, 0.0, 5.0))
 
 
 def with_neck(fit: HeadFit) -> F64:
@@ -78,7 +105,7 @@ def shoulders(fit: HeadFit, shell: F64) -> NDArray[np.bool_]:
     """(rows, columns) points of a shell that are no longer head or neck."""
     p = fit.head(shell)
     wide = (p[..., 1] < SHOULDERS) & (np.abs(p[..., 0]) > NECK_RADIUS)
-    return np.asarray(wide | ((p[..., 1] < COLLAR) & (np.hypot(p[..., 0], p[..., 2] + 2.5) > NECK_RADIUS)))
+    return np.asarray(wide | ((p[..., 1] < COLLAR) & (np.hypot(p[..., 0], p[..., 2] + 0.5) > NECK_RADIUS)))
 
 
 def outline_radius(coverage: Array, middle: F64) -> tuple[F64, NDArray[np.bool_]]:
@@ -157,18 +184,36 @@ def rest_with_template(
     face_z: F64,
     below: NDArray[np.bool_],
     cover: Array,
+    ears: EarBoard,
     unit: float,
-) -> F64:
-    """(h, w) z outside the face: the template's where it is, meeting the face's outline smoothly (not at the jaw, where
-    the neck lies behind), the inflated silhouette's elsewhere."""
+) -> tuple[F64, NDArray[np.bool_]]:
+    """z (h, w) outside the face: the template's where it is, meeting the face's outline smoothly (not at the jaw, where
+    the neck lies behind, nor at the ear), the inflated silhouette's elsewhere; and where (h, w) it lies behind the
+    face's outline by a step, as ears do."""
     known = ~np.isnan(front.z) & (cover > 0.5)
     gap = np.where(face, face_z - np.nan_to_num(front.z), 0)
     rim = face & known & (cv2.erode(face.astype(np.uint8), np.ones((3, 3))) == 0)
     distance, label = cv2.distanceTransformWithLabels(
         (~rim).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    table = np.zeros(label.max() + 1)
-    table[label[rim]] = gap[rim]
+    table, level = np.zeros((2, label.max() + 1))
+    table[label[rim]], level[label[rim]] = gap[rim], front.z[rim]
     step = cv2.GaussianBlur(table[label], (0, 0), 1.0 / unit * 0.5)
-    fade = np.exp(-((distance * unit / JOIN) ** 2)) * ~(below & front.neck)
-    return np.where(known, np.nan_to_num(front.z) + step * fade, inflated)
+    apart = np.nan_to_num(front.z) - level[label]
+    fade = np.exp(-((distance * unit / JOIN) ** 2) - ears.share * (apart / SAME) ** 2) * ~(below & front.neck)
+    behind = known & ~face & (ears.share > 0) & ~(below & front.neck) & (apart < -SAME) & (distance * unit < FARTHEST)
+    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(MISMATCH / unit) + 1,) * 2)
+    grown = (
+        (cv2.dilate(behind.astype(np.uint8), near) > 0)
+        & ~face
+        & (ears.share > 0)
+        & ((distance * unit < MISMATCH) | ~known)
+    )
+    z = np.where(known, np.nan_to_num(front.z) + step * fade, inflated)
+    if not behind.any():
+        return z, behind
+    column, row = np.moveaxis(nearest_true(behind).astype(int), -1, 0)
+    z = np.where(grown & ~behind, z[row, column], z)
+    behind |= grown
+    z = np.where(behind, z + (ears.z - FLAT * distance * unit - z) * ears.share, z)
+    return np.where(behind, cv2.GaussianBlur(nearest_fill(z, behind), (0, 0), 0.2 / unit), z), behind
