@@ -24,9 +24,11 @@ from offline.parts import F64, MeshParts, head_weight, sample
 UNDER, EDGE, FLOOR = -0.2, 0.35, 0.75  # cm outside the outline, in the picture: it begins under the face's own rim,
 BELOW, ROUND, BEHIND = 0.15, 0.45, 1.2  # rounds the jaw, ends on the neck; cm behind the outline, the last at least
 DEEPEST = 6.0  # cm from the outline back to the neck
-HUE = 0.5  # logarithm of channel ratios: farther from the skin's, it is a collar or hair
+HUE = 0.8  # logarithm of channel ratios: farther from the skin's, it is a collar or hair,
+CLOTHED = 0.05  # which stays where it is: the underside then ends so far outside the outline and shows the jaw's skin
 SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at which the cheek's side has vertices
 SIDE_UNDER, SIDE_EAR = -0.12, 0.4  # cm outside the outline: where the side lies, and where an ear begins
+SIDE_MORE = 1.5  # cm above and below the ear
 MIRRORED = 0.12  # cm of cheek shown for every cm of the side's depth: little, or glasses show their arms twice
 
 
@@ -52,7 +54,7 @@ def outward(pixels: F64, edges: NDArray[np.int32]) -> F64:
 
 def of_skin(colours: Image, places: F64, skin: F64) -> NDArray[np.bool_]:
     """(n,) true where the picture at `places` (n, 2) has the hue of what it shows at `skin` (m, 2), dark or bright."""
-    tone = np.log(linear_table()[cv2.GaussianBlur(colours, (0, 0), 2.0)] + np.float32(0.004))
+    tone = np.log(linear_table()[cv2.GaussianBlur(colours, (0, 0), 4.0)] + np.float32(0.004))
     hue = [tone[..., 0] - tone[..., 1], tone[..., 1] - tone[..., 2]]
     away = [np.abs(sample(h, *places.T) - np.median(sample(h, *skin.T))) for h in hue]
     return np.asarray(np.maximum(*away) < HUE)
@@ -75,16 +77,20 @@ def add_behind_outline(
     floor = pixels + FLOOR * step
     neck = sample(surface.neck, *((floor + 0.5) * surface.scale - 0.5).T)
     neck = np.clip(neck, z - DEEPEST, z - BEHIND)
-    reached = (sample(alpha, *floor.T) > 0.9) & shown(surface.below, FLOOR)
-    reached &= of_skin(colours, floor, pixels[topology.depth > 2])  # beside the background there is no neck to reach
+    reached = (sample(alpha, *floor.T) > 0.9) & shown(surface.below, FLOOR)  # else it borders on the background
     jaw = edges[jaw_rim()[edges].all(1)]
-    places = [pixels + k * step for k in (UNDER, EDGE, FLOOR)]
+    bare = of_skin(colours, floor, pixels[topology.depth > 2]) | ~reached
+    away = np.where(bare[:, None], (UNDER, EDGE, FLOOR), (UNDER, 0.0, CLOTHED))
+    places = [pixels + k[:, None] * step for k in away.T]
+    sources = [*places[:2], np.where(bare[:, None], places[2], pixels + 2 * UNDER * step)]
     depths = [z - BELOW, z - ROUND, neck]
     head = [np.ones(len(z)), np.ones(len(z)), head_weight(fit, camera.unproject(floor, neck))]
-    add_strip(parts, jaw, places, places, depths, camera, [1, 1, 0], head, [8, 6, 0], reached)
+    add_strip(parts, jaw, places, sources, depths, camera, [1, 1, 0], head, [8, 6, 0], reached)
 
     ear = sample(surface.z, *((pixels + SIDE_EAR * step + 0.5) * surface.scale - 0.5).T)
-    side = edges[(shown(surface.behind, SIDE_EAR) & (ear < z))[edges].all(1)]
+    reach = 2 * round(SIDE_MORE / surface.unit) + 1
+    stepped = cv2.dilate(surface.behind.astype(np.uint8), np.ones((reach, 1))) > 0  # more, to close where tears end
+    side = edges[(shown(stepped, SIDE_EAR) & (ear < z))[edges].all(1)]
     here = pixels + SIDE_UNDER * step
     depths = [z + k * (ear - z) - BELOW for k in SIDE]
     sources = [here - (MIRRORED * k * np.maximum(z - ear, 0))[:, None] * step for k in SIDE]

@@ -87,7 +87,7 @@ def add_rest(
         triangles = triangles[~(rim[triangles].any(1) & empty[triangles].any(1))]
         triangles = triangles[~(inside & bare)[triangles].all(1)]
     triangles = without_specks(triangles, FEW, np.zeros(len(gx), np.bool_))
-    torn, z_torn, triangles = split_tears(triangles, z, inside, under)
+    torn, z_torn, triangles = split_tears(triangles, z, inside, under, stepped)
     z = np.concatenate([z, z_torn])
     gx, gy, sx, sy, inside = (np.concatenate([a, a[torn]]) for a in (gx, gy, sx, sy, inside))
     new = slice(len(gx) - len(torn), None)
@@ -181,16 +181,20 @@ def without_specks(triangles: NDArray[np.int64], fewest: int, cut: NDArray[np.bo
 
 
 def split_tears(
-    triangles: NDArray[np.int64], z: F64, face: NDArray[np.bool_], jaw: NDArray[np.bool_]
+    triangles: NDArray[np.int64],
+    z: F64,
+    face: NDArray[np.bool_],
+    jaw: NDArray[np.bool_],
+    stepped: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], F64, NDArray[np.int64]]:
-    """Where the `face` (n,) lies more than STEEP before what is beside it, and all along the `jaw` (n,), the rest goes
-    on behind it: corners of such triangles inside the face are copied, at the depth of their neighbours outside. The
-    same pixels at rest, nothing stretched in a turn, and the pieces hang together. Returns (which vertices are copied,
-    their z, triangles)."""
+    """Where the `face` (n,) lies more than STEEP before what is beside it, all along the `jaw` (n,) and beside what is
+    `stepped` (n,), the rest goes on behind it: corners of such triangles inside the face are copied, at the depth of
+    their neighbours outside. The same pixels at rest, nothing stretched in a turn, and the pieces hang together.
+    Returns (which vertices are copied, their z, triangles)."""
     marked = face[triangles]
     far = np.where(marked, np.inf, z[triangles]).min(1)
     step = np.where(marked, z[triangles], -np.inf).max(1) - far
-    steep = marked.any(1) & ~marked.all(1) & (jaw[triangles].any(1) | (step > STEEP))
+    steep = marked.any(1) & ~marked.all(1) & (jaw[triangles].any(1) | stepped[triangles].any(1) | (step > STEEP))
     corners, rows = triangles[steep][marked[steep]], np.nonzero(marked[steep])[0]
     copied, index = np.unique(corners, return_inverse=True)
     total, count = np.zeros(len(copied)), np.zeros(len(copied))
