@@ -294,6 +294,8 @@ def assemble_mesh(
             rig.add_eye(
                 mesh, fit, marks, portrait.camera, cell, place, iris="iris" in cell.name, right="right" in cell.name
             )
+    if opening <= OPEN_MOUTH:
+        outline.add_lip_insides(mesh, fit, marks, portrait.camera)
     rig.add_mouth(mesh, fit, portrait.camera, {c.name: c for c in cells}, by_name)
     return mesh.finish(), cells, places, height
 

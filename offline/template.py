@@ -201,12 +201,13 @@ def rest_with_template(
     step = cv2.GaussianBlur(table[label], (0, 0), 1.0 / unit * 0.5)
     apart = np.nan_to_num(front.z) - level[label]
     fade = np.exp(-((distance * unit / JOIN) ** 2) - ears.share * (apart / SAME) ** 2) * ~(below & front.neck)
-    behind = known & ~face & (ears.share > 0) & ~(below & front.neck) & (apart < -SAME) & (distance * unit < FARTHEST)
+    behind = known & ~face & (ears.share > 0.5) & ~(below & front.neck) & (apart < -SAME) & (distance * unit < FARTHEST)
+    behind = cv2.medianBlur(behind.astype(np.uint8), 2 * round(0.3 / unit) + 1) > 0  # no ragged ends
     near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(MISMATCH / unit) + 1,) * 2)
     grown = (
         (cv2.dilate(behind.astype(np.uint8), near) > 0)
         & ~face
-        & (ears.share > 0)
+        & (ears.share > 0.5)
         & ((distance * unit < MISMATCH) | ~known)
     )
     z = np.where(known, np.nan_to_num(front.z) + step * fade, inflated)

@@ -129,12 +129,30 @@ def test_torn_corners_share_one_copy_at_the_depth_outside() -> None:
     triangles = grid_triangles(4, 3, np.ones(12, np.bool_))
     z = np.tile([-90.0, -90.0, -97.0, -97.0], 3)
     face = np.tile([True, True, False, False], 3)
-    copied, deep, mended = sheets.split_tears(triangles, z, face, np.zeros(12, np.bool_))
+    copied, deep, mended = sheets.split_tears(triangles, z, face, np.zeros(12, np.bool_), np.zeros(12, np.bool_))
     assert copied.tolist() == [1, 5, 9]
     assert deep == pytest.approx([-97.0] * 3)
     every = np.concatenate([z, deep])
     assert np.ptp(every[mended], axis=1).max() < 1e-9
     assert len(mended) == len(triangles)
+
+
+def test_what_is_stepped_is_torn_however_small_the_step() -> None:
+    triangles = grid_triangles(4, 3, np.ones(12, np.bool_))
+    z = np.tile([-90.0, -90.0, -91.0, -91.0], 3)
+    face = np.tile([True, True, False, False], 3)
+    none = np.zeros(12, np.bool_)
+    assert len(sheets.split_tears(triangles, z, face, none, none)[0]) == 0
+    assert sheets.split_tears(triangles, z, face, none, ~face)[0].tolist() == [1, 5, 9]
+
+
+def test_a_grid_vertex_beside_the_picture_takes_its_neighbours_depth() -> None:
+    z = np.arange(12.0)
+    known, empty = np.zeros(12, np.bool_), np.zeros(12, np.bool_)
+    known[[4, 8]], empty[[5, 11]] = True, True
+    found = sheets.beside(z, known, empty, (3, 4))
+    assert found[5] == pytest.approx(6.0)
+    assert np.delete(found, 5) == pytest.approx(np.delete(z, 5))
 
 
 def test_a_cheek_before_the_background_is_told_from_a_jaw_before_the_neck() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,18 @@ def test_the_original_light_at_rest_is_the_texture(model: HybridModel, renderer:
         core, fringe = relighter(gbuffer, Lighting("original", original=True))
         assert np.array_equal(core[gbuffer.covered], gbuffer.base[gbuffer.covered])
         assert np.array_equal(fringe, gbuffer.fringe_base)
+
+
+def test_the_original_light_goes_round_with_the_viewer_but_not_with_the_head(
+    model: HybridModel, renderer: Renderer
+) -> None:
+    lighting = Lighting("original", original=True)
+    seen = renderer(seen_from(still_motion(), View(25, 0)), albedo=False)
+    turned = renderer(replace(still_motion(), pose=seen_from(still_motion(), View(25, 0)).pose), albedo=False)
+    for relighter in (LightMapRelighter(model), ExactRelighter(model)):
+        assert np.array_equal(relighter(seen, lighting)[0], seen.base)
+        relit = relighter(turned, lighting)[0].astype(int)
+        assert np.abs(relit - turned.base)[turned.covered].mean() > 1
 
 
 @pytest.mark.parametrize("kind", [ExactRelighter, LightMapRelighter])

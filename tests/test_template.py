@@ -94,7 +94,40 @@ def test_rest_meets_the_face_but_not_at_the_jaw() -> None:
     neck = below.copy()
     front = template.FrontMap(np.full((80, 80), -95.0), neck)
     zeros, cover = np.zeros((80, 80)), np.ones((80, 80), np.float32)
-    rest = template.rest_with_template(front, zeros, face, np.where(face, -93.0, 0.0), below, cover, 0.1)
+    ears = template.EarBoard(zeros, zeros)
+    depths = np.where(face, -93.0, 0.0)
+    rest, behind = template.rest_with_template(front, zeros, face, depths, below, cover, ears, 0.1)
+    assert not behind.any()
     assert rest[18, 40] == pytest.approx(-93.0, abs=0.2)
     assert rest[52, 40] == pytest.approx(-95.0)
     assert rest[0, 0] == pytest.approx(-95.0, abs=0.3)
+
+
+def test_ears_lie_on_their_board_by_a_step_behind_the_cheek() -> None:
+    face = np.zeros((80, 80), np.bool_)
+    face[20:60, 20:60] = True
+    side = np.full((80, 80), -94.0)
+    side[:, 64:] = -99.0  # the template's own cheek ends a little outside the face's outline
+    front = template.FrontMap(side, np.zeros_like(face))
+    nothing, cover = np.zeros_like(face), np.ones((80, 80), np.float32)
+    share = np.zeros((80, 80))
+    share[30:50] = 1.0
+    ears = template.EarBoard(np.full((80, 80), -98.0), share)
+    depths = np.where(face, -93.0, 0.0)
+    rest, behind = template.rest_with_template(front, np.zeros((80, 80)), face, depths, nothing, cover, ears, 0.1)
+    assert behind[35:45, 62:75].all()
+    assert not behind[:, :59].any()
+    assert not behind[:28].any()
+    assert rest[40, 62] == pytest.approx(-98.0 - 0.3 * template.FLAT, abs=0.15)
+    assert rest[40, 75] == pytest.approx(-98.0 - 1.6 * template.FLAT, abs=0.15)
+
+
+def test_the_ear_board_is_a_plane_across_the_head() -> None:
+    fit = ball_fit()
+    camera = Camera(400.0, 39.5, 39.5)
+    board = template.ear_board(fit, camera, 80, 80)
+    x, y = np.meshgrid(np.arange(80.0), np.arange(80.0))
+    place = fit.head(camera.unproject(np.stack([x, y], -1), board.z))
+    assert place[..., 2] == pytest.approx(np.full((80, 80), template.EAR_FRONT))
+    assert (board.share[(place[..., 1] > template.EAR_LOW) & (place[..., 1] < template.EAR_TOP)] > 0.99).all()
+    assert not board.share[place[..., 1] > template.EAR_TOP + 3.01].any()
