@@ -26,9 +26,10 @@ from offline.parts import F64, MeshParts, head_weight, sample
 UNDER, EDGE, FLOOR = -0.2, 0.35, 0.75  # cm outside the outline, in the picture: it begins under the face's own rim,
 BELOW, ROUND, BEHIND = 0.15, 0.45, 1.2  # rounds the jaw, ends on the neck; cm behind the outline, the last at least
 DEEPEST = 6.0  # cm from the outline back to the neck
+SOLID = 8.0  # feather of what does not fade
 HANGING = 4.0  # cm that it goes back where it meets no neck
 HUE = 0.8  # logarithm of channel ratios: farther from the skin's, it is a collar or hair,
-CLOTHED = 0.05  # which stays where it is: the underside then ends so far outside the outline and shows the jaw's skin
+CLOTHED = -0.06  # which stays where it is: the underside then goes back so far inside and shows the jaw's skin
 SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at which the cheek's side has vertices
 SIDE_UNDER, SIDE_EAR = -0.12, 0.4  # cm outside the outline: where the side lies, and where an ear begins
 SIDE_MORE = 1.5  # cm above and below the ear
@@ -94,15 +95,27 @@ def add_behind_outline(
     neck = sample(surface.neck, *((floor + 0.5) * surface.scale - 0.5).T)
     neck = np.clip(neck, z - DEEPEST, z - BEHIND)
     reached = (sample(alpha, *floor.T) > 0.9) & shown(surface.below, FLOOR)  # else it borders on the background
-    jaw = edges[jaw_rim()[edges].all(1)]
+    jaw, solid = edges[jaw_rim()[edges].all(1)], np.full(len(z), SOLID)
     skin = pixels[topology.depth > 2]
     clothed = (reached & ~of_skin(colours, floor, skin))[:, None]
-    away = np.where(clothed, (UNDER, 0.0, CLOTHED), (UNDER, EDGE, FLOOR))
+    away = np.where(reached[:, None], (UNDER, EDGE, FLOOR), (UNDER, FLOOR, FLOOR))
+    away = np.where(clothed, (UNDER, CLOTHED, CLOTHED), away)
     places = [pixels + k[:, None] * step for k in away.T]
     sources = [*places[:2], np.where(clothed, pixels + 2 * UNDER * step, places[2])]
     depths = [z - BELOW, z - ROUND, neck]
     head = [np.ones(len(z)), np.ones(len(z)), head_weight(fit, camera.unproject(floor, neck))]
-    add_strip(parts, jaw, places, sources, depths, camera, [1, 1, 0], head, [8, 6, 0], reached)
+    add_strip(
+        parts,
+        jaw,
+        places,
+        sources,
+        depths,
+        camera,
+        [1, 1, 0],
+        head,
+        [solid, 0.75 * solid * reached, 0 * solid],
+        reached,
+    )
 
     ear = sample(surface.z, *((pixels + SIDE_EAR * step + 0.5) * surface.scale - 0.5).T)
     reach = 2 * round(SIDE_MORE / surface.unit) + 1
@@ -140,12 +153,12 @@ def add_strip(
     camera: Camera,
     follow: list[float],
     head: list[F64] | None = None,
-    feather: list[float] | None = None,
+    feather: list[F64] | None = None,
     last: NDArray[np.bool_] | None = None,
 ) -> None:
     """Rows of quads behind outline `edges` (n, 2). For every ring: where its vertices lie and what they show, (V, 2)
-    canvas pixels; their depth z (V,); share of the outline's motion; head weight (V,); feather. `last` (V,): where the
-    last row is there."""
+    canvas pixels; their depth z (V,); share of the outline's motion; head weight (V,); feather (V,). `last` (V,): where
+    the last row is there."""
     if len(edges) == 0:
         return
     used, new = np.unique(edges, return_inverse=True)
@@ -159,7 +172,9 @@ def add_strip(
     rows = face_topology().smooth[used]
     parts.add(
         np.concatenate([camera.unproject(p[used], d[used]) for p, d in zip(places, depths, strict=True)]),
-        np.column_stack([source, np.repeat(feather or [8.0] * len(places), n)]),
+        np.column_stack(
+            [source, np.full(len(source), SOLID) if feather is None else np.concatenate([f[used] for f in feather])]
+        ),
         np.concatenate(triangles),
         head=1.0 if head is None else np.concatenate([h[used] for h in head]),
         rig=sp.vstack([rows * k for k in follow]),

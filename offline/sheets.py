@@ -28,9 +28,8 @@ CELLS = 72  # cells along the longer side of the canvas
 BACKING = 5.0  # cm behind the face
 STEEP = 2.2  # cm of depth across a cell that is a tear, not a surface
 RIM = 1.6  # cells: narrower than twice that is a rim of hair and not a part of it
-INSET = 0.7  # cells that the neck reaches behind the jaw; beyond, the head's shell is seen
-OUTSIDE = 0.4  # cells outside the face's outline whose colour the neck has there
-FEW, FEWEST = 10, 60  # triangles of a piece of the front or of the far side that is no speck
+INSET, FADING = 0.15, 0.6  # cells that the rest reaches behind the face: at the jaw, and where the face's rim fades
+FEWEST = 60  # triangles of a piece of the far side that is no speck
 APRON = 0.22  # of the canvas, beyond each border
 
 
@@ -86,14 +85,13 @@ def add_rest(
         rim = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.3
         triangles = triangles[~(rim[triangles].any(1) & empty[triangles].any(1))]
         triangles = triangles[~(inside & bare)[triangles].all(1)]
-    triangles = without_specks(triangles, FEW, np.zeros(len(gx), np.bool_))
     torn, z_torn, triangles = split_tears(triangles, z, inside, under, stepped)
     z = np.concatenate([z, z_torn])
     gx, gy, sx, sy, inside = (np.concatenate([a, a[torn]]) for a in (gx, gy, sx, sy, inside))
     new = slice(len(gx) - len(torn), None)
-    tx, ty = at_outline(gx[new], gy[new], surface, -OUTSIDE * step)
-    sx[new], sy[new] = reflected(tx, w), reflected(ty, h)
-    gx[new], gy[new] = at_outline(gx[new], gy[new], surface, INSET * step)
+    inset = np.where(under[torn], INSET, FADING) * step
+    gx[new], gy[new] = at_outline(gx[new], gy[new], surface, inset)
+    sx[new], sy[new] = reflected(gx[new], w), reflected(gy[new], h)
     vertices = camera.unproject(np.column_stack([gx, gy]), z)
     head = head_weight(fit, vertices)
     source = np.column_stack([np.clip(sx, 0, w - 1), np.clip(sy, 0, h - 1), np.full(len(gx), 8.0)])
@@ -143,9 +141,8 @@ def beside_nothing(face: NDArray[np.bool_], cover: Array) -> NDArray[np.bool_]:
     return np.asarray(cover[row, column] < 0.5)
 
 
-def at_outline(x: F64, y: F64, surface: Surface, inset: float) -> tuple[F64, F64]:
-    """Canvas coordinates (n,) of points inside the face moved toward its outline, until `inset` pixels inside (outside
-    where negative)."""
+def at_outline(x: F64, y: F64, surface: Surface, inset: F64) -> tuple[F64, F64]:
+    """Canvas coordinates (n,) of points inside the face moved toward its outline, until `inset` (n,) pixels inside."""
     outside = cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3))) == 0
     if not outside.any() or len(x) == 0:
         return x, y
@@ -154,7 +151,7 @@ def at_outline(x: F64, y: F64, surface: Surface, inset: float) -> tuple[F64, F64
     column, row = np.clip(np.round(at).astype(int), 0, np.array(outside.shape[::-1]) - 1).T
     near = (nearest_true(outside)[row, column] + 0.5) / surface.scale - 0.5
     far = np.linalg.norm(here - near, axis=1, keepdims=True)
-    moved = near + (here - near) * np.minimum(1, inset / np.maximum(far, 1e-6))
+    moved = near + (here - near) * np.minimum(1, inset[:, None] / np.maximum(far, 1e-6))
     return moved[:, 0], moved[:, 1]
 
 
