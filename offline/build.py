@@ -286,7 +286,7 @@ def assemble_mesh(
     mesh = parts.MeshParts()
     mirror = np.subtract(by_name["mirror"], mirror_at) if turned else None
     rig.add_face(mesh, fit, marks, surface, portrait.camera, alpha, mirror)
-    outline.add_behind_outline(mesh, fit, marks, surface, portrait.camera, alpha, colours)
+    outline.add_outline(mesh, fit, marks, surface, portrait.camera, alpha, colours)
     sheets.add_rest(mesh, fit, marks, surface, portrait.camera, alpha, portrait.borders)
     complete.add_shell(mesh, fit, surface, portrait.camera, alpha, by_name["shell"])
     for cell, place in zip(cells, places, strict=True):

@@ -1,13 +1,17 @@
 """What goes on behind the rims of the face: the underside of the jaw, the cheek's side as far as the ear, the lips.
 
-A photograph from the front shows nothing of either, and without them a turn tears the face off neck and ears. The
-underside takes the pixels just outside the outline: the true edge of the jaw, which landmarks miss by a little, and the
-shadow under it. The side takes the cheek's own, mirrored in the outline.
+A photograph from the front shows none of them, and without them a turn tears the face off neck and ears and bares teeth
+between closed lips. The underside takes the pixels just outside the outline: the true edge of the jaw, which landmarks
+miss by a little, and the shadow under it. The side continues the cheek's own.
+
+Convention: arrays of the face's V vertices (see `offline/facemesh.py`); camera space, cm; canvas pixels.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,11 +20,11 @@ from numpy.typing import NDArray
 
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_table
+from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array, Image
 from offline.facemesh import LANDMARKS, boundary_edges, face_topology
 from offline.geometry import Surface
-from offline.headfit import HeadFit
 from offline.parts import F64, MeshParts, head_weight, sample
 
 UNDER, EDGE, FLOOR = -0.2, 0.35, 0.75  # cm outside the outline, in the picture: it begins under the face's own rim,
@@ -36,6 +40,41 @@ SIDE_MORE = 1.5  # cm above and below the ear
 LIP_OVER = (-0.08, 0.03, 0.05)  # cm from a lip's rim toward the other, beyond the middle of the gap between them
 LIP_DEEP = (0.03, 0.1, 0.65)  # cm behind the rim; teeth begin at 0.75
 MIRRORED = 0.12  # cm of cheek shown for every cm of the side's depth: little, or glasses show their arms twice
+
+
+@dataclass(frozen=True)
+class Rim:
+    """The face of one portrait, for what hangs on its rims: pixels (V, 2), z (V,), and step (V, 2): pixels per cm away
+    from the face (0 for vertices that lie on no rim)."""
+
+    pixels: F64
+    z: F64
+    step: F64
+
+    def beside(self, distance: float | F64) -> F64:
+        """(V, 2) the pixels so many cm outside the rim."""
+        return np.asarray(self.pixels + np.reshape(distance, (-1, 1)) * self.step)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One ring of a strip. place and source (V, 2): where its vertices lie and what they show; z (V,); follow 0..1: its
+    share of the rim's motion; head (V,) weight; feather (V,), in pixels."""
+
+    place: F64
+    source: F64
+    z: F64
+    follow: float = 1.0
+    head: F64 | float = 1.0
+    feather: F64 | float = SOLID
+
+
+def rim_of(fit: FaceFit, landmarks: F64, camera: Camera) -> Rim:
+    """The rims of a fitted face."""
+    smooth = face_topology().smooth
+    pixels = np.asarray(smooth @ landmarks[:LANDMARKS, :2])
+    z = np.asarray(smooth @ fit.points[:LANDMARKS, 2])
+    return Rim(pixels, z, outward(pixels) * (camera.focal / -z)[:, None])
 
 
 def jaw_rim() -> NDArray[np.bool_]:
@@ -77,105 +116,103 @@ def of_skin(colours: Image, places: F64, skin: F64) -> NDArray[np.bool_]:
     return np.asarray(np.maximum(*away) < HUE)
 
 
-def add_behind_outline(
-    parts: MeshParts, fit: HeadFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array, colours: Image
+def add_outline(
+    parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array, colours: Image
 ) -> None:
-    """Both, with the head's weights; each follows the outline it hangs on."""
-    topology = face_topology()
+    """Underside of the jaw and sides of the cheeks."""
+    rim = rim_of(fit, landmarks, camera)
+    over_neck = (sample(alpha, *rim.beside(FLOOR).T) > 0.9) & (on_map(surface, surface.below, rim, FLOOR) > 0.5)
+    add_underside(parts, fit, rim, surface, camera, colours, over_neck)
+    add_sides(parts, rim, surface, camera, colours, jaw_rim() & ~over_neck)
+
+
+def on_map(surface: Surface, values: NDArray[Any], rim: Rim, distance: float) -> F64:
+    """(V,) a map of the surface, read so many cm outside the rim."""
+    return sample(values, *((rim.beside(distance) + 0.5) * surface.scale - 0.5).T)
+
+
+def add_underside(
+    parts: MeshParts,
+    fit: FaceFit,
+    rim: Rim,
+    surface: Surface,
+    camera: Camera,
+    colours: Image,
+    over_neck: NDArray[np.bool_],
+) -> None:
+    """Round the jaw's edge, and back to the neck where there is one (`over_neck` (V,)). A collar keeps its pixels: the
+    underside then begins inside the outline and shows the jaw's skin."""
+    clothed = over_neck & ~of_skin(colours, rim.beside(FLOOR), rim.pixels[face_topology().depth > 2])
+    edge = rim.beside(np.where(clothed, CLOTHED, np.where(over_neck, EDGE, FLOOR)))
+    floor = rim.beside(np.where(clothed, CLOTHED, FLOOR))
+    neck = np.clip(on_map(surface, surface.neck, rim, FLOOR), rim.z - DEEPEST, rim.z - BEHIND)
+    begin = rim.beside(UNDER)
+    rings = [
+        Ring(begin, begin, rim.z - BELOW),
+        Ring(edge, edge, rim.z - ROUND, feather=0.75 * SOLID * over_neck),
+        Ring(
+            floor,
+            np.where(clothed[:, None], rim.beside(2 * UNDER), floor),
+            neck,
+            head=head_weight(fit, camera.unproject(floor, neck)),
+            feather=0.0,
+        ),
+    ]
     edges = rim_edges()[0]
-    edges = edges[topology.rim[edges].all(1)]
-    pixels = np.asarray(topology.smooth @ landmarks[:LANDMARKS, :2])
-    z = np.asarray(topology.smooth @ fit.points[:LANDMARKS, 2])
-    step = outward(pixels) * (camera.focal / -z)[:, None]
+    jaw = edges[jaw_rim()[edges].all(1)]
+    add_strip(parts, jaw, rings[:2], camera)
+    add_strip(parts, jaw[over_neck[jaw].all(1)], rings[1:], camera)
 
-    def shown(values: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
-        return sample(values.astype(np.uint8), *((pixels + distance * step + 0.5) * surface.scale - 0.5).T) > 0.5
 
-    floor = pixels + FLOOR * step
-    neck = sample(surface.neck, *((floor + 0.5) * surface.scale - 0.5).T)
-    neck = np.clip(neck, z - DEEPEST, z - BEHIND)
-    reached = (sample(alpha, *floor.T) > 0.9) & shown(surface.below, FLOOR)  # else it borders on the background
-    jaw, solid = edges[jaw_rim()[edges].all(1)], np.full(len(z), SOLID)
-    skin = pixels[topology.depth > 2]
-    clothed = (reached & ~of_skin(colours, floor, skin))[:, None]
-    away = np.where(reached[:, None], (UNDER, EDGE, FLOOR), (UNDER, FLOOR, FLOOR))
-    away = np.where(clothed, (UNDER, CLOTHED, CLOTHED), away)
-    places = [pixels + k[:, None] * step for k in away.T]
-    sources = [*places[:2], np.where(clothed, pixels + 2 * UNDER * step, places[2])]
-    depths = [z - BELOW, z - ROUND, neck]
-    head = [np.ones(len(z)), np.ones(len(z)), head_weight(fit, camera.unproject(floor, neck))]
-    add_strip(
-        parts,
-        jaw,
-        places,
-        sources,
-        depths,
-        camera,
-        [1, 1, 0],
-        head,
-        [solid, 0.75 * solid * reached, 0 * solid],
-        reached,
-    )
-
-    ear = sample(surface.z, *((pixels + SIDE_EAR * step + 0.5) * surface.scale - 0.5).T)
+def add_sides(
+    parts: MeshParts, rim: Rim, surface: Surface, camera: Camera, colours: Image, hanging: NDArray[np.bool_]
+) -> None:
+    """From the outline straight back: to the ear, and (`hanging` (V,)) where the jaw has no neck behind it."""
     reach = 2 * round(SIDE_MORE / surface.unit) + 1
-    near = cv2.dilate(surface.behind.astype(np.uint8), np.ones((reach, 1))) > 0  # more, to close where tears end
-    stepped = shown(near, SIDE_EAR) & (ear < z) & of_skin(colours, pixels + SIDE_EAR * step, skin)  # not before hair
-    hanging = jaw_rim() & ~reached
-    side = edges[(stepped | hanging)[edges].all(1)]
-    ear = np.where(stepped, ear, z - HANGING)
-    here = pixels + SIDE_UNDER * step
-    depths = [z + k * (ear - z) - BELOW for k in SIDE]
-    sources = [here - (MIRRORED * k * np.maximum(z - ear, 0))[:, None] * step for k in SIDE]
-    add_strip(parts, side, [here] * len(SIDE), sources, depths, camera, [1 - k for k in SIDE])
+    near = cv2.dilate(surface.behind.astype(np.uint8), np.ones((reach, 1)))  # more, to close where tears end
+    ear = on_map(surface, surface.z, rim, SIDE_EAR)
+    bare = of_skin(colours, rim.beside(SIDE_EAR), rim.pixels[face_topology().depth > 2])  # hair hangs before ears
+    stepped = (on_map(surface, near, rim, SIDE_EAR) > 0.5) & (ear < rim.z) & bare
+    back = np.where(stepped, ear, rim.z - HANGING)
+    place = rim.beside(SIDE_UNDER)
+    rings = []
+    for k in SIDE:
+        source = rim.beside(SIDE_UNDER - MIRRORED * k * np.maximum(rim.z - back, 0))
+        rings.append(Ring(place, source, rim.z + k * (back - rim.z) - BELOW, follow=1 - k))
+    edges = rim_edges()[0]
+    edges = edges[face_topology().rim[edges].all(1)]
+    add_strip(parts, edges[(stepped | hanging)[edges].all(1)], rings, camera)
 
 
-def add_lip_insides(parts: MeshParts, fit: HeadFit, landmarks: F64, camera: Camera) -> None:
+def add_lip_insides(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera) -> None:
     """The lips go on inward from where they meet: closed ones show no teeth, from whatever side they are seen."""
-    topology = face_topology()
-    pixels = np.asarray(topology.smooth @ landmarks[:LANDMARKS, :2])
-    z = np.asarray(topology.smooth @ fit.points[:LANDMARKS, 2])
-    step = outward(pixels) * (camera.focal / -z)[:, None]
+    topology, rim = face_topology(), rim_of(fit, landmarks, camera)
     height = np.asarray(topology.smooth @ canonical().landmarks[:LANDMARKS])[:, 1]
     edges = rim_edges()[0]
     lips = edges[(topology.hole & (height < canonical().landmarks[2, 1]))[edges].all(1)]
-    gap = np.linalg.norm(landmarks[13, :2] - landmarks[14, :2]) * -fit.points[13, 2] / camera.focal
-    places = [pixels + (k + gap / 2 * (k > 0)) * step for k in LIP_OVER]
-    add_strip(parts, lips, places, places, [z - k for k in LIP_DEEP], camera, [1.0] * len(places))
+    gap = float(np.linalg.norm(landmarks[13, :2] - landmarks[14, :2])) * -fit.points[13, 2] / camera.focal
+    places = [rim.beside(k + gap / 2 * (k > 0)) for k in LIP_OVER]
+    add_strip(parts, lips, [Ring(p, p, rim.z - k) for p, k in zip(places, LIP_DEEP, strict=True)], camera)
 
 
-def add_strip(
-    parts: MeshParts,
-    edges: NDArray[np.int32],
-    places: list[F64],
-    sources: list[F64],
-    depths: list[F64],
-    camera: Camera,
-    follow: list[float],
-    head: list[F64] | None = None,
-    feather: list[F64] | None = None,
-    last: NDArray[np.bool_] | None = None,
-) -> None:
-    """Rows of quads behind outline `edges` (n, 2). For every ring: where its vertices lie and what they show, (V, 2)
-    canvas pixels; their depth z (V,); share of the outline's motion; head weight (V,); feather (V,). `last` (V,): where
-    the last row is there."""
+def add_strip(parts: MeshParts, edges: NDArray[np.int32], rings: list[Ring], camera: Camera) -> None:
+    """Rows of quads from ring to ring behind `edges` (n, 2) of the face."""
     if len(edges) == 0:
         return
     used, new = np.unique(edges, return_inverse=True)
-    new, n = new.reshape(-1, 2), len(used)
+    n, rows = len(used), face_topology().smooth[used]
     triangles = []
-    for k in range(len(places) - 1):
-        there = new if last is None or k < len(places) - 2 else new[last[edges].all(1)]
-        a, b = there.T + k * n
+    for k in range(len(rings) - 1):
+        a, b = new.reshape(-1, 2).T + k * n
         triangles += [np.stack([a, b, a + n], 1), np.stack([b, b + n, a + n], 1)]
-    source = np.concatenate([p[used] for p in sources])
-    rows = face_topology().smooth[used]
+
+    def stacked(values: list[F64 | float]) -> F64:
+        return np.concatenate([np.broadcast_to(v, rings[0].z.shape)[used] for v in values])
+
     parts.add(
-        np.concatenate([camera.unproject(p[used], d[used]) for p, d in zip(places, depths, strict=True)]),
-        np.column_stack(
-            [source, np.full(len(source), SOLID) if feather is None else np.concatenate([f[used] for f in feather])]
-        ),
+        np.concatenate([camera.unproject(r.place[used], r.z[used]) for r in rings]),
+        np.column_stack([np.concatenate([r.source[used] for r in rings]), stacked([r.feather for r in rings])]),
         np.concatenate(triangles),
-        head=1.0 if head is None else np.concatenate([h[used] for h in head]),
-        rig=sp.vstack([rows * k for k in follow]),
+        head=stacked([r.head for r in rings]),
+        rig=sp.vstack([rows * r.follow for r in rings]),
     )

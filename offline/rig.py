@@ -181,7 +181,7 @@ def add_mouth(
             return
     open_ratio = np.clip(st[:, 1] * 1.35 - 0.2, 0, 1)
     # narrow below, where it would come out between jaw and neck
-    put("mouth cavity", inner + 1.6, up[1] + 1.2, low[1] - 2.2, 2.7, open_ratio, narrow=0.4)
+    put("mouth cavity", inner + 4.4, up[1] + 1.2, low[1] - 2.2, 2.7, open_ratio, narrow=0.4)
     put("tongue", min(3.8, inner * 0.85), low[1] + 0.65, low[1] - 1.5, 1.6, 0.95)
     put("lower teeth", 2 * sum(TEETH_LOWER), low[1] - 0.22, low[1] - 1.32, 1.0, 1.0)
     if "upper teeth" in cells:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from narrate_stream.ops.canonical import canonical
+from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera
 from offline import outline
 from offline.facemesh import face_topology
@@ -48,18 +50,37 @@ def test_skin_is_known_in_shadow_and_cloth_is_not() -> None:
     assert outline.of_skin(picture, places, skin).tolist() == [True, True, False]
 
 
-def test_a_strip_hangs_on_its_edges_and_leaves_out_its_last_row_where_it_must() -> None:
+def test_a_strip_hangs_on_its_edges_ring_behind_ring() -> None:
     at = pixels()
     edges = outline.rim_edges()[0]
     edges = edges[outline.jaw_rim()[edges].all(1)]
     z = np.full(len(at), -60.0)
-    last = at[:, 0] < 255
+    rings = [
+        outline.Ring(at, at, z),
+        outline.Ring(at + 3, at, z - 1, follow=0.5),
+        outline.Ring(at + 6, at, z - 4, follow=0.0, head=0.2 * np.ones(len(at)), feather=0.0),
+    ]
     parts = MeshParts()
-    outline.add_strip(parts, edges, [at, at + 3, at + 6], [at, at, at], [z, z - 1, z - 4], CAMERA, [1, 1, 0], last=last)
+    outline.add_strip(parts, edges, rings, CAMERA)
     mesh = parts.finish()
     n = len(np.unique(edges))
     assert mesh["vertices"].shape == (3 * n, 3)
     assert mesh["vertices"][:n, 2] == pytest.approx(-60)
     assert mesh["vertices"][-n:, 2] == pytest.approx(-64)
-    assert len(mesh["triangles"]) == 2 * len(edges) + 2 * int(last[edges].all(1).sum())
+    assert len(mesh["triangles"]) == 4 * len(edges)
+    assert mesh["head_weight"][-n:] == pytest.approx(0.2)
+    assert mesh["source"][-n:, 2] == pytest.approx(0)
     assert not mesh["rig_indptr"][-1] - mesh["rig_indptr"][-n - 1]  # the last ring stays with the neck
+
+
+def test_closed_lips_hang_inward_and_follow_their_own_lip() -> None:
+    points = canonical().landmarks + HERE
+    marks = np.column_stack([CAMERA.project(points), points[:, 2]])
+    parts = MeshParts()
+    outline.add_lip_insides(parts, FaceFit(np.eye(3), HERE, points, 0.0), marks, CAMERA)
+    mesh = parts.finish()
+    n = len(mesh["vertices"]) // 3
+    deep = mesh["vertices"][:n, 2] - mesh["vertices"][2 * n :, 2]
+    assert deep == pytest.approx(np.full(n, outline.LIP_DEEP[2] - outline.LIP_DEEP[0]), abs=0.01)
+    rig = sp.csr_matrix((mesh["rig_value"], mesh["rig_index"], mesh["rig_indptr"]), (3 * n, 468))
+    assert np.asarray(rig.sum(1)).ravel() == pytest.approx(np.ones(3 * n), abs=0.05)
