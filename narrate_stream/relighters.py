@@ -35,6 +35,9 @@ KNEE = 0.82
 HEADROOM = 1.6  # linear values up to here are told apart before the knee
 ORIGINAL_RANGE = (0.35, 2.6)  # how far a turn may darken or brighten the portrait under its own light
 DARKEST_SHINE = 0.05  # albedo below which the highlight is not divided by it any further
+# A person lights itself: this share of what a point of the face could see is face, neck and chest, as bright as the lit
+# skin is on average. Without it the dark side of a face under one lamp is black, as in no photograph.
+OWN_VIEW = 0.12
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class Shading:
         cosine = np.clip(self._normals @ stage.T, 0, None)
         self._ambient = ((self._seen * cosine).sum(-1) / (cosine.sum(-1) + 1e-6)).astype(np.float32)
         self._basis = (light_ops.sh_basis(self._normals) * light_ops.COSINE).astype(np.float32)
+        cover = cv2.resize(model.alpha[:canvas_h], (w, h), interpolation=cv2.INTER_AREA) / np.float32(255)
+        weight = self._head * cover[..., None]
+        flat = cv2.resize(linear_table()[model.albedo[:canvas_h]], (w, h), interpolation=cv2.INTER_AREA)
+        self._radiosity = np.asarray(OWN_VIEW * flat * weight / max(float(weight.sum()), 1e-6), np.float32)
+        self._bounce = np.zeros(3, np.float32)
         self._atlas: dict[tuple[int, int], tuple[Array, Array]] = {}
         self._table_normals = light_ops.table_normals()
         self._own = self._original(self._table_normals)
@@ -123,8 +131,14 @@ class Shading:
                 lit = (light_ops.soft_cosine(cosine, 0.5 * softness + 0.05) * part).astype(np.float32) * colour
                 total, seen = total + lit, seen + lit * visible
         self._shadow = np.asarray(np.clip(seen / total, 0, 1), np.float32)
+        self._bounce = np.asarray((seen * self._radiosity).sum((0, 1)), np.float32)
         self._shadow_for = (lighting, rotation.copy())
         return self._shadow
+
+    def bounce(self, lighting: Lighting, rotation: F64) -> Array:
+        """(3,) shading by the light that the lit person throws back on itself."""
+        self.shadow(lighting, rotation)
+        return self._bounce
 
     def atlas_shadow(self, lighting: Lighting, rotation: F64, size: tuple[int, int]) -> Array:
         """(H, W, 3) the shadow over the whole atlas at `size` (W, H): the canvas, and every cell as dark as its
@@ -173,11 +187,11 @@ class LightMapRelighter:
         shadow = None if lighting.original else self.shading.atlas_shadow(lighting, rotation, self.size)
         if self._map is not None and self._map[0] is tables and self._map[1] is shadow:
             return self._map[2]
-        made = self._make_map(tables, shadow, lighting, room)
+        made = self._make_map(tables, shadow, lighting, rotation, room)
         self._map = tables, shadow, made
         return made
 
-    def _make_map(self, tables: Tables, shadow: Array | None, lighting: Lighting, room: F64) -> Array:
+    def _make_map(self, tables: Tables, shadow: Array | None, lighting: Lighting, rotation: F64, room: F64) -> Array:
         if self._still is None or self._still[0] is not lighting:
             self._still = lighting, self._lit(tables.body, tables.body_shine)
         turning = self._lit(tables.head, tables.head_shine)
@@ -185,7 +199,7 @@ class LightMapRelighter:
         mixed = cv2.add(still, cv2.multiply(cv2.subtract(turning, still), self._head))
         if shadow is None:
             return np.asarray(mixed, np.float32)
-        lit = np.asarray(cv2.multiply(mixed, shadow), np.float32)
+        lit = np.asarray(cv2.multiply(mixed, shadow), np.float32) + self.shading.bounce(lighting, rotation)
         if lighting.share > 0:
             own = self.shading.tables(Lighting("original", original=True), room)
             lit += np.float32(lighting.share) * (self._lit(own.head, own.head_shine) * self._own - lit)
@@ -258,10 +272,11 @@ class ExactRelighter:
         k = 1 / gbuffer.texture_scale
         surface = sampled(self.model.surface, x, y, k)
         shadows = 0 if lighting.original else 1
-        shadow = np.full((1, 3), 255, np.uint8)
+        shadow, bounce = np.full((1, 3), 255, np.uint8), np.zeros(3, np.float32)
         if shadows:
             size = self.model.texture.shape[1] // 2, self.model.texture.shape[0] // 2
             dark = self.shading.atlas_shadow(lighting, gbuffer.rotation, size)
+            bounce = self.shading.bounce(lighting, gbuffer.rotation)
             shadow = sampled(
                 np.asarray(dark * 255 + 0.5, np.uint8), x, y, k * size[0] / self.model.texture.shape[1]
             ).reshape(-1, 3)
@@ -277,7 +292,10 @@ class ExactRelighter:
         ]
         curves = [wp.array(linear_table(), dtype=float, device=d), wp.array(srgb_table(), dtype=wp.uint8, device=d)]
         launch(
-            shade.shade_pass, covered.size, [*u8, *curves, *vec, shadows, shadows, KNEE if shadows else 1e9, target], d
+            shade.shade_pass,
+            covered.size,
+            [*u8, *curves, *vec, shadows, shadows, wp.vec3(*map(float, bounce)), KNEE if shadows else 1e9, target],
+            d,
         )
         return np.asarray(target.numpy(), np.uint8)
 

@@ -14,7 +14,7 @@ from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, ambient, decode_normals, shade_normals, sun
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.relighters import ExactRelighter, LightMapRelighter, Shading, blended, kneed, sampled
+from narrate_stream.relighters import OWN_VIEW, ExactRelighter, LightMapRelighter, Shading, blended, kneed, sampled
 from narrate_stream.renderer import GBuffer, Renderer
 from narrate_stream.types import View
 
@@ -59,7 +59,8 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
     size = model.texture.shape[1] // 2, model.texture.shape[0] // 2
     dark = (shading.atlas_shadow(lighting, gbuffer.rotation, size) * 255 + 0.5).astype(np.uint8)
     shadow = sampled(dark, gbuffer.map_x, gbuffer.map_y, k * size[0] / model.texture.shape[1]) / 255.0
-    linear = linear_table()[gbuffer.base] * light * shadow + gloss[..., None] * shine * shadow
+    light = light * shadow + shading.bounce(lighting, gbuffer.rotation)
+    linear = linear_table()[gbuffer.base] * light + gloss[..., None] * shine * shadow
     return np.round(srgb_from_linear(kneed(linear)) * 255)
 
 
@@ -177,3 +178,13 @@ def test_a_blend_begins_with_one_light_and_ends_with_the_other(model: HybridMode
     assert shades[1] == pytest.approx((shades[0] + shades[2]) / 2, abs=1e-5)
     assert shades[2] == pytest.approx(shade_normals(b, normals), abs=1e-5)
     assert blended(a, b, 1.0) is b
+
+
+def test_the_lit_person_lights_itself_a_little(model: HybridModel) -> None:
+    """Radiosity: in step with the lamp's power, less than what was received, none without light."""
+    shading = Shading(model)
+    one, two = (shading.bounce(sun(40, 10, gain), np.eye(3)) for gain in (1.0, 2.0))
+    assert two == pytest.approx(2 * one, rel=0.02)
+    assert (one > 0.002).all()
+    assert (one < OWN_VIEW * shade_normals(sun(40, 10), np.array([[0.0, 0.0, 1.0]]))).all()
+    assert shading.bounce(sun(180, 0), np.eye(3)).max() < 0.2 * one.max()  # from behind hardly anything is lit

@@ -49,10 +49,11 @@ def shade_pass(
     body_shine: wp.array2d(dtype=wp.vec3),
     shines: int,
     shadows: int,
+    bounce: wp.vec3,
     knee: float,
     out: wp.array2d(dtype=wp.uint8),
 ):
-    """Per pixel i: out = encode(albedo * shading * shadow + gloss * highlight * shadow); untouched where not
+    """Per pixel i: out = encode(albedo * (shading * shadow + bounce) + gloss * highlight * shadow); untouched where not
     covered."""
     i = wp.tid()
     if covered[i] == wp.uint8(0):
@@ -75,6 +76,7 @@ def shade_pass(
         s = wp.vec3(float(shadow[i, 0]), float(shadow[i, 1]), float(shadow[i, 2])) * (1.0 / 255.0)
         light = wp.cw_mul(light, s)
         shine = wp.cw_mul(shine, s)
+    light += bounce
     out[i, 0] = to_byte(linear[int(base[i, 0])] * light[0] + shine[0], knee, encode)
     out[i, 1] = to_byte(linear[int(base[i, 1])] * light[1] + shine[1], knee, encode)
     out[i, 2] = to_byte(linear[int(base[i, 2])] * light[2] + shine[2], knee, encode)
