@@ -13,6 +13,7 @@ from narrate_stream.types import Array, Image
 F64 = NDArray[np.float64]
 LOWEST = 0.22  # shading below this is not believed: dividing by it would make noise of shadows
 DARKEST = 0.06  # F_A's shading in cast shadow: lower would be noise
+FRONTAL = 0.5, 0.85  # share of a lamp at the camera from which a light hides its shadows, and hides them all
 EVENNESS = 0.55  # how much of the skin's broad unevenness that the light does not explain is taken for shadow
 
 
@@ -32,6 +33,13 @@ def shading_of(light: F64, normals: F64) -> F64:
     return np.asarray(np.maximum((sh_basis(normals) * COSINE) @ light, LOWEST))
 
 
+def hides_shadows(light: F64) -> float:
+    """0..1 how far `light` (9,) comes from where the camera stands: what it does not reach is then not seen either."""
+    share = light[2] / max(float(light[0]), 1e-6) / np.sqrt(3)  # 1 for a lamp at the camera and nothing else
+    t = float(np.clip((share - FRONTAL[0]) / (FRONTAL[1] - FRONTAL[0]), 0, 1))
+    return t * t * (3 - 2 * t)
+
+
 def skin_mask(image: Image, face: NDArray[np.bool_], holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(H, W) pixels of plain skin: in the face, outside eyes and mouth, not far darker or brighter than most."""
     level = luminance(linear_table()[image])
@@ -42,14 +50,17 @@ def skin_mask(image: Image, face: NDArray[np.bool_], holes: NDArray[np.bool_]) -
     return np.asarray(inside & (level > lo) & (level < hi))
 
 
-def albedo_map(image: Image, shading: F64, occlusion: F64, skin: NDArray[np.bool_], trust: F64) -> Array:
+def albedo_map(
+    image: Image, shading: F64, occlusion: F64, skin: NDArray[np.bool_], trust: F64, hidden: float = 0.0
+) -> Array:
     """(H, W, 3) linear albedo: picture / light.
 
     trust (H, W), 0..1, is how far the shading is believed (1 on the face, less on hair and cloth). What stays of broad
     dark and light areas on the skin is evened out by EVENNESS, since skin is even and cast shadows are not in the SH.
+    `hidden`, 0..1, is how far the light hides its shadows: hidden ones are not divided out.
     """
     linear = linear_table()[image]
-    light = 1 + (shading * np.sqrt(np.clip(occlusion, 0.3, 1)) - 1) * trust
+    light = 1 + (shading * np.clip(occlusion, 0.3, 1) ** (0.5 * (1 - hidden)) - 1) * trust
     albedo = linear / np.maximum(light, LOWEST)[..., None]
     if skin.sum() > 64:
         size = np.sqrt(skin.sum()) * 0.09
@@ -58,7 +69,7 @@ def albedo_map(image: Image, shading: F64, occlusion: F64, skin: NDArray[np.bool
         broad = cv2.GaussianBlur(np.where(skin, log, 0).astype(np.float32), (0, 0), size) / np.maximum(weight, 1e-3)
         excess = broad - np.median(log[skin])
         apply = np.clip(weight * 1.6 - 0.3, 0, 1) * np.clip(trust, 0, 1)
-        albedo = albedo * np.exp(-EVENNESS * np.clip(excess, -0.9, 0.5) * apply)[..., None]
+        albedo = albedo * np.exp(-EVENNESS * (1 - hidden) * np.clip(excess, -0.9, 0.5) * apply)[..., None]
     return np.asarray(np.clip(albedo, 0, 1), np.float32)
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.lighting import COSINE, sh_basis
-from offline.albedo import LOWEST, albedo_map, estimate_light, network_albedo, shading_of, skin_mask
+from offline.albedo import (
+    LOWEST,
+    albedo_map,
+    estimate_light,
+    hides_shadows,
+    network_albedo,
+    shading_of,
+    skin_mask,
+)
 
 N = 96
 Y, X = np.mgrid[1 : -1 : N * 1j, -1 : 1 : N * 1j]
@@ -120,3 +128,26 @@ def test_the_networks_shading_is_divided_out_and_the_exposure_kept() -> None:
     plain = np.full((N, N, 3), 0.11, np.float32)
     kept, _ = network_albedo(image, plain, shading, 0 * ones, NORMAL, skin)
     np.testing.assert_allclose(kept, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("towards", "hidden"), [((0, 0, 1), 1.0), ((1, 0, 0), 0.0), ((0.7, 0.1, 0.7), 0.87), (None, 0.0)]
+)
+def test_only_a_light_at_the_camera_hides_its_shadows(towards: tuple[float, ...] | None, hidden: float) -> None:
+    if towards is None:
+        light = np.eye(9)[0]
+    else:
+        direction = np.array(towards) / np.linalg.norm(towards)
+        light = sh_basis(direction[None])[0]
+    assert hides_shadows(light) == pytest.approx(hidden, abs=0.15)
+
+
+def test_hidden_shadows_are_not_divided_out() -> None:
+    picture = np.full((40, 40, 3), 128, np.uint8)
+    even, dark = np.ones((40, 40)), np.ones((40, 40))
+    dark[:, 20:] = 0.4
+    none = np.zeros((40, 40), np.bool_)
+    seen = albedo_map(picture, even, dark, none, even)
+    kept = albedo_map(picture, even, dark, none, even, 1.0)
+    assert seen[20, 30, 0] == pytest.approx(seen[20, 5, 0] / np.sqrt(0.4), rel=0.01)
+    assert kept[20, 30, 0] == pytest.approx(kept[20, 5, 0])

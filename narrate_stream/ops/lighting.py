@@ -20,7 +20,9 @@ STAGE_LIGHTS = 114  # as many as the paper's light stage has (4.3)
 TABLE = 40  # the shading table's side: normals, equal-area
 EXTENT = 1.2  # the table covers |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
 COSINE = np.array([1, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4])  # Lambert's cosine over pi, by order
-RIDGE = np.array([0.001, 0.02, 0.02, 0.02, 0.2, 0.2, 0.2, 0.2, 0.2])  # how little a face says of each coefficient
+RIDGE = np.array(
+    [0.0003, 0.006, 0.006, 0.006, 0.06, 0.06, 0.06, 0.06, 0.06]
+)  # how little a face says of each coefficient
 BLEED = np.array([0.14, 0.05, 0.025])  # how far light wraps round skin by colour: red travels farthest
 
 
