@@ -131,7 +131,7 @@ def test_the_networks_shading_is_divided_out_and_the_exposure_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("towards", "hidden"), [((0, 0, 1), 1.0), ((1, 0, 0), 0.0), ((0.7, 0.1, 0.7), 0.87), (None, 0.0)]
+    ("towards", "hidden"), [((0, 0, 1), 1.0), ((1, 0, 0), 0.0), ((0.7, 0.1, 0.7), 0.62), (None, 0.0)]
 )
 def test_only_a_light_at_the_camera_hides_its_shadows(towards: tuple[float, ...] | None, hidden: float) -> None:
     if towards is None:
@@ -139,7 +139,7 @@ def test_only_a_light_at_the_camera_hides_its_shadows(towards: tuple[float, ...]
     else:
         direction = np.array(towards) / np.linalg.norm(towards)
         light = sh_basis(direction[None])[0]
-    assert hides_shadows(light) == pytest.approx(hidden, abs=0.15)
+    assert hides_shadows(light) == pytest.approx(hidden, abs=0.05)
 
 
 def test_hidden_shadows_are_not_divided_out() -> None:
