@@ -199,7 +199,8 @@ class LightMapRelighter:
         mixed = cv2.add(still, cv2.multiply(cv2.subtract(turning, still), self._head))
         if shadow is None:
             return np.asarray(mixed, np.float32)
-        lit = np.asarray(cv2.multiply(mixed, shadow), np.float32) + self.shading.bounce(lighting, rotation)
+        bounce = (*map(float, self.shading.bounce(lighting, rotation)), 0.0)
+        lit = np.asarray(cv2.add(cv2.multiply(mixed, shadow), bounce), np.float32)
         if lighting.share > 0:
             own = self.shading.tables(Lighting("original", original=True), room)
             lit += np.float32(lighting.share) * (self._lit(own.head, own.head_shine) * self._own - lit)
