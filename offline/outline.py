@@ -149,7 +149,7 @@ def add_underside(
     begin = rim.beside(UNDER)
     rings = [
         Ring(begin, begin, rim.z - BELOW),
-        Ring(edge, edge, rim.z - ROUND, feather=0.75 * SOLID * over_neck),
+        Ring(edge, edge, rim.z - ROUND, feather=0.75 * SOLID),
         Ring(
             floor,
             np.where(clothed[:, None], rim.beside(2 * UNDER), floor),

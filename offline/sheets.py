@@ -28,7 +28,7 @@ CELLS = 72  # cells along the longer side of the canvas
 BACKING = 5.0  # cm behind the face
 STEEP = 2.2  # cm of depth across a cell that is a tear, not a surface
 RIM = 1.6  # cells: narrower than twice that is a rim of hair and not a part of it
-INSET, FADING = 0.15, 0.6  # cells that the rest reaches behind the face: at the jaw, and where the face's rim fades
+INSET, FADING = 0.5, 0.7  # cells that the rest reaches behind the face: at the jaw, and where the face's rim fades
 FEWEST = 60  # triangles of a piece of the far side that is no speck
 APRON = 0.22  # of the canvas, beyond each border
 
@@ -77,7 +77,8 @@ def add_rest(
     triangles = grid_triangles(len(xs), len(ys), person)
     rim = cv2.dilate(face, np.ones((2 * round(EDGE / surface.unit) + 1,) * 2))
     jaw = ~inside & bare & (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & (sample(rim, mx, my) > 0.5)
-    triangles = triangles[~jaw[triangles].any(1)]  # the jaw's own strip is there
+    covered = jaw[triangles].any(1) & (jaw | inside)[triangles].all(1)
+    triangles = triangles[~covered]  # the jaw's own strip is there
     joins = backing[triangles].any(1) & ~backing[triangles].all(1) & inside[triangles].all(1)
     triangles = triangles[~(joins & (sample(surface.covered.astype(np.uint8), mx, my) > 0.5)[triangles].all(1))]
     if abs(angles_from_rotation(fit.rotation)[0]) > 12:  # no wall from the far cheek's outline back to the background
