@@ -37,7 +37,7 @@ Figure = tuple[str, str, Image]  # file name, caption, picture
 
 
 class HasNormals(Protocol):
-    """What the page needs of `offline.build.Maps`."""
+    """What the page needs of `offline.maps.Maps`."""
 
     @property
     def normal(self) -> F64:
