@@ -6,6 +6,7 @@ picture's edge where the person is cut by it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -33,6 +34,46 @@ FEWEST = 60  # triangles of a piece of the far side that is no speck
 APRON = 0.22  # of the canvas, beyond each border
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A grid over the canvas: shape (rows, columns), step (canvas pixels); per vertex (n,): x, y canvas pixels; mx, my
+    map pixels (mirrored back where the canvas has ended); person: it shows one; inside: it lies in the face; edge
+    (h, w) the matte at the map's size."""
+
+    shape: tuple[int, int]
+    step: float
+    x: F64
+    y: F64
+    mx: F64
+    my: F64
+    person: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+    edge: Array
+
+    def on(self, values: NDArray[Any]) -> F64:
+        """(n,) a map at the vertices."""
+        return sample(values.astype(np.uint8) if values.dtype == np.bool_ else values, self.mx, self.my)
+
+
+def sheet_over(surface: Surface, alpha: Array, borders: tuple[bool, bool, bool, bool]) -> Sheet:
+    """The sheet of a portrait; borders (left, top, right, bottom): where the canvas ends with the photograph."""
+    h, w = alpha.shape
+    left, _, right, bottom = borders
+    xs, ys, step = sheet_grid((w, h), (left, False, right, bottom))  # over the crown the head's shell goes on
+    gx, gy = (a.ravel() for a in np.meshgrid(xs, ys))
+    mx, my = ((reflected(a, n) + 0.5) * surface.scale - 0.5 for a, n in ((gx, w), (gy, h)))
+    grown = cv2.dilate(alpha, np.ones((2 * int(1.5 * step) + 1,) * 2, np.uint8))  # whole cells
+    own = (gx >= -step) & (gx <= w - 1 + step) & (gy >= -step) & (gy <= h - 1 + step)
+    person = sample(grown, np.clip(gx, 0, w - 1), np.clip(gy, 0, h - 1)) > np.where(own, 0.02, 0.9)
+    face = surface.face.astype(np.uint8)
+    person &= own | (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) < 0.5)  # no second face in an apron
+    solid = cv2.morphologyEx(person.reshape(len(ys), len(xs)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((7, 7)))
+    person &= own | (solid.ravel() > 0)  # nor specks
+    inside = sample(cv2.erode(face, np.ones((3, 3))), mx, my) > 0.5
+    edge = np.asarray(cv2.resize(alpha, face.shape[::-1], interpolation=cv2.INTER_AREA))
+    return Sheet((len(ys), len(xs)), step, gx, gy, mx, my, person, inside, edge)
+
+
 def add_rest(
     parts: MeshParts,
     fit: FaceFit,
@@ -43,77 +84,97 @@ def add_rest(
     borders: tuple[bool, bool, bool, bool],
 ) -> None:
     """Hair, ears, neck, clothing: a front sheet with the picture's matte, and behind the head its mirror image."""
-    h, w = alpha.shape
-    left, top, right, bottom = borders
-    xs, ys, step = sheet_grid((w, h), (left, False, right, bottom))  # over the crown the head's shell goes on
-    gx, gy = (a.ravel() for a in np.meshgrid(xs, ys))
-    sx, sy = reflected(gx, w), reflected(gy, h)
-    mx, my = (sx + 0.5) * surface.scale - 0.5, (sy + 0.5) * surface.scale - 0.5
-    grown = cv2.dilate(alpha, np.ones((2 * int(1.5 * step) + 1,) * 2, np.uint8))  # whole cells
-    own = (gx >= -step) & (gx <= w - 1 + step) & (gy >= -step) & (gy <= h - 1 + step)
-    person = sample(grown, np.clip(gx, 0, w - 1), np.clip(gy, 0, h - 1)) > np.where(own, 0.02, 0.9)
-    face = surface.face.astype(np.uint8)
-    person &= own | (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) < 0.5)  # no second face in an apron
-    solid = cv2.morphologyEx(person.reshape(len(ys), len(xs)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((7, 7)))
-    person &= own | (solid.ravel() > 0)  # nor specks
-    inside = sample(cv2.erode(face, np.ones((3, 3))), mx, my) > 0.5
-    margin = max(3, int(2.6 * step * surface.scale)) | 1
-    deep = sample(cv2.erode(face, np.ones((2 * margin + 1,) * 2)), mx, my) > 0.5
-    edge = cv2.resize(alpha, face.shape[::-1], interpolation=cv2.INTER_AREA)
-    bare = sample(beside_nothing(surface.face, edge).astype(np.uint8), mx, my) > 0.5
-    under = inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & ~bare
-    z = sample(surface.z, mx, my)
-    outer = nearest_fill(surface.z, cv2.dilate(face, np.ones((3, 3))) == 0, surface.middle)
-    z = np.where(~inside & (sample(surface.below.astype(np.uint8), mx, my) > 0.5), sample(outer, mx, my), z)
+    sheet = sheet_over(surface, alpha, borders)
+    head = add_front(parts, fit, landmarks, surface, camera, alpha, sheet)
+    add_far_side(parts, fit, landmarks, surface, camera, alpha, sheet, borders, head)
+
+
+def front_depth(sheet: Sheet, surface: Surface, stepped: NDArray[np.bool_], backing: NDArray[np.bool_]) -> F64:
+    """(n,) z of the front sheet: behind the face's rim inside it, the neck behind the jaw, ears (`stepped`) flat to
+    their edge, and a `backing` of skin far behind eyes and mouth."""
+    inside, below = sheet.inside, sheet.on(surface.below) > 0.5
+    z = sheet.on(surface.z)
+    outer = nearest_fill(surface.z, cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3))) == 0, surface.middle)
+    z = np.where(~inside & below, sheet.on(outer), z)
     # the neck stays behind the rim of the jaw, the more so the nearer to it
-    below = (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & (sample(edge, mx, my) > 0.5)
-    z = np.where(below & ~inside, np.minimum(z, sample(behind_jaw(surface), mx, my)), z)
+    below &= sheet.on(sheet.edge) > 0.5
+    z = np.where(below & ~inside, np.minimum(z, sheet.on(behind_jaw(surface))), z)
     z = np.where(inside, z - 0.5, z)
-    stepped = (sample(surface.behind.astype(np.uint8), mx, my) > 0.5) & ~inside
-    z = beside(z, stepped, (sample(edge, mx, my) < 0.5) & ~inside, (len(ys), len(xs)))
+    z = beside(z, stepped, (sheet.on(sheet.edge) < 0.5) & ~inside, sheet.shape)
+    return np.where(backing, sheet.on(surface.z) - BACKING, z)
+
+
+def add_front(
+    parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array, sheet: Sheet
+) -> F64:
+    """What the photograph shows beside the face. Returns the head weight (n,) of the sheet's vertices."""
+    h, w = alpha.shape
+    step, inside, gx, gy = sheet.step, sheet.inside, sheet.x, sheet.y
+    face = surface.face.astype(np.uint8)
+    below = sheet.on(surface.below) > 0.5
+    margin = max(3, int(2.6 * step * surface.scale)) | 1
+    deep = sheet.on(cv2.erode(face, np.ones((2 * margin + 1,) * 2))) > 0.5
+    bare = sheet.on(beside_nothing(surface.face, sheet.edge)) > 0.5
+    under = inside & below & ~bare
+    stepped = (sheet.on(surface.behind) > 0.5) & ~inside
     backing = inside & (deep | under)
-    z = np.where(backing, sample(surface.z, mx, my) - BACKING, z)
     # behind eyes and mouth the sheet is a backing of skin, deeper than any cavity: pinholes at their corners show skin
-    triangles = grid_triangles(len(xs), len(ys), person)
+    z = front_depth(sheet, surface, stepped, backing)
+    triangles = grid_triangles(sheet.shape[1], sheet.shape[0], sheet.person)
     rim = cv2.dilate(face, np.ones((2 * round(EDGE / surface.unit) + 1,) * 2))
-    jaw = ~inside & bare & (sample(surface.below.astype(np.uint8), mx, my) > 0.5) & (sample(rim, mx, my) > 0.5)
+    jaw = ~inside & bare & below & (sheet.on(rim) > 0.5)
     covered = jaw[triangles].any(1) & (jaw | inside)[triangles].all(1)
     triangles = triangles[~covered]  # the jaw's own strip is there
     joins = backing[triangles].any(1) & ~backing[triangles].all(1) & inside[triangles].all(1)
-    triangles = triangles[~(joins & (sample(surface.covered.astype(np.uint8), mx, my) > 0.5)[triangles].all(1))]
+    triangles = triangles[~(joins & (sheet.on(surface.covered) > 0.5)[triangles].all(1))]
     if abs(angles_from_rotation(fit.rotation)[0]) > 12:  # no wall from the far cheek's outline back to the background
         empty = sample(alpha, np.clip(gx, 0, w - 1), np.clip(gy, 0, h - 1)) < 0.4
-        rim = sample(cv2.dilate(face, np.ones((5, 5))), mx, my) > 0.3
-        triangles = triangles[~(rim[triangles].any(1) & empty[triangles].any(1))]
+        border = sheet.on(cv2.dilate(face, np.ones((5, 5)))) > 0.3
+        triangles = triangles[~(border[triangles].any(1) & empty[triangles].any(1))]
         triangles = triangles[~(inside & bare)[triangles].all(1)]
     torn, z_torn, triangles = split_tears(triangles, z, inside, under, stepped)
-    z = np.concatenate([z, z_torn])
-    gx, gy, sx, sy, inside = (np.concatenate([a, a[torn]]) for a in (gx, gy, sx, sy, inside))
-    new = slice(len(gx) - len(torn), None)
     inset = np.where(under[torn], INSET, FADING) * step
-    gx[new], gy[new] = at_outline(gx[new], gy[new], surface, inset)
-    sx[new], sy[new] = reflected(gx[new], w), reflected(gy[new], h)
+    tx, ty = at_outline(gx[torn], gy[torn], surface, inset)
+    gx, gy, z = (np.concatenate(a) for a in ((gx, tx), (gy, ty), (z, z_torn)))
+    inside = np.concatenate([inside, inside[torn]])
     vertices = camera.unproject(np.column_stack([gx, gy]), z)
-    head = head_weight(fit, vertices)
-    source = np.column_stack([np.clip(sx, 0, w - 1), np.clip(sy, 0, h - 1), np.full(len(gx), 8.0)])
     rig = follow_face(landmarks, np.column_stack([gx, gy]), inside)
-    add_used(parts, vertices, source, triangles, head, rig)
-    front = slice(0, len(xs) * len(ys))
-    source, head, gx, gy = source[front], head[front], gx[front], gy[front]
-    behind = hair_source(source, landmarks, alpha, surface)
-    back = camera.unproject(np.column_stack([gx, gy]), sample(surface.back, mx, my) - 0.02)
+    head = head_weight(fit, vertices)
+    add_used(parts, vertices, seen_at(gx, gy, alpha), triangles, head, rig)
+    return head[: len(sheet.x)]
+
+
+def add_far_side(
+    parts: MeshParts,
+    fit: FaceFit,
+    landmarks: F64,
+    surface: Surface,
+    camera: Camera,
+    alpha: Array,
+    sheet: Sheet,
+    borders: tuple[bool, bool, bool, bool],
+    head: F64,
+) -> None:
+    """The back of long hair: the front's mirror image, where it reaches out of the head's shell."""
+    left, top, right, _ = borders
+    step, gx, gy = sheet.step, sheet.x, sheet.y
+    face = surface.face.astype(np.uint8)
+    back = camera.unproject(np.column_stack([gx, gy]), sheet.on(surface.back) - 0.02)
+    source = hair_source(seen_at(gx, gy, alpha), landmarks, alpha, surface)
     turned = abs(float(angles_from_rotation(fit.rotation)[0])) > TURNED
-    cut = (left & (gx < 2 * step)) | (top & (gy < 2 * step)) | (right & (gx > w - 1 - 2 * step))
-    beyond = far_beyond(surface.covered, edge, round(RIM * step * surface.scale))
-    rear = grid_triangles(
-        len(xs),
-        len(ys),
-        person
-        & (head > 0.25)
-        & (sample(beyond.astype(np.uint8), mx, my) > 0.5)
-        & ~(turned & (sample(cv2.dilate(face, np.ones((9, 9))), mx, my) > 0.5)),
-    )
-    add_used(parts, back, behind, without_specks(rear, FEWEST, cut), head, None)
+    cut = (left & (gx < 2 * step)) | (top & (gy < 2 * step)) | (right & (gx > alpha.shape[1] - 1 - 2 * step))
+    beyond = far_beyond(surface.covered, sheet.edge, round(RIM * step * surface.scale))
+    shown = sheet.person & (head > 0.25) & (sheet.on(beyond) > 0.5)
+    shown &= ~(turned & (sheet.on(cv2.dilate(face, np.ones((9, 9)))) > 0.5))
+    rear = grid_triangles(sheet.shape[1], sheet.shape[0], shown)
+    add_used(parts, back, source, without_specks(rear, FEWEST, cut), head, None)
+
+
+def seen_at(x: F64, y: F64, alpha: Array) -> F64:
+    """(n, 3) where the atlas shows canvas pixels, mirrored back at the borders of the canvas; solid."""
+    h, w = alpha.shape
+    columns = np.clip(reflected(x, w), 0, w - 1), np.clip(reflected(y, h), 0, h - 1), np.full(len(x), 8.0)
+    return np.column_stack(columns)
 
 
 def beside(z: F64, known: NDArray[np.bool_], empty: NDArray[np.bool_], shape: tuple[int, int]) -> F64:
