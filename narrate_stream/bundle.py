@@ -20,9 +20,9 @@ from narrate_stream.files import write_bytes
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array, Image
 
-VERSION = 1
+VERSION = 2
 Bytes = NDArray[np.uint8]
-_PNG = ("texture", "albedo", "alpha", "surface")
+_PNG = ("texture", "albedo", "alpha", "surface", "material")
 _JPEG = ("plate", "backdrop")
 EXACT_BYTES = 4_000_000  # backgrounds up to 1.3 megapixels are kept to the byte, larger ones as JPEG
 
@@ -40,13 +40,14 @@ class HybridModel:
     2 left iris; rig_indptr/rig_index/rig_value: CSR matrix (V, 468), vertex displacement from landmark offsets.
 
     Atlas (canvas on top, eyes and mouth below): texture and albedo (H, W, 3) sRGB; alpha (H, W); surface (H, W, 4):
-    equal-area x and y of the camera-space normal, head weight, gloss.
-    cells: (N, 6) x, y, width, height of every piece below the canvas, and the canvas pixel where it is seen.
+    equal-area x and y of the camera-space normal, head weight, gloss; material (H, W, 4): equal-area x and y of the
+    direction in which hair runs, oil 0..255 (share of the sharp highlight), how much of it is hair.
+    cells: (N, 6) x, y, width, height of every piece below the canvas, and the canvas pixel where it is seen, -1 for
+    none.
     plate (canvas size) and backdrop (whole picture): background without and with the person.
 
-    transport: (h, w, L) visibility 0..255 of each of the L stage lights over the canvas; light: (9,) spherical
-    harmonics
-    of the portrait's own light, irradiance 1 on average over the face.
+    horizons: (A, h, w) over the canvas, see `ops.horizon`; light: (9,) spherical harmonics of the portrait's own light,
+    irradiance 1 on average over the face.
     """
 
     name: str
@@ -70,10 +71,11 @@ class HybridModel:
     albedo: Image
     alpha: Bytes
     surface: Bytes
+    material: Bytes
     cells: Array
     plate: Image
     backdrop: Image
-    transport: Bytes
+    horizons: Bytes
     light: Array
     provenance: dict[str, Any]
 
@@ -94,7 +96,9 @@ def _encode(name: str, picture: Bytes) -> Bytes:
 
 
 def _decode(data: Bytes) -> Bytes:
-    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    picture = (
+        cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.ndim == 1 and data.dtype == np.uint8 and data.size else None
+    )
     if picture is None:
         raise BundleError("a picture inside is damaged")
     return np.ascontiguousarray(picture[..., [2, 1, 0, 3][: picture.shape[2]]] if picture.ndim == 3 else picture)
@@ -182,6 +186,7 @@ def _checked(model: HybridModel) -> HybridModel:
         "albedo": (*atlas, 3),
         "alpha": atlas,
         "surface": (*atlas, 4),
+        "material": (*atlas, 4),
         "plate": (*model.plate.shape[:2], 3),
         "backdrop": (*model.backdrop.shape[:2], 3),
         "cells": (len(model.cells), 6),
@@ -208,9 +213,8 @@ def _checked(model: HybridModel) -> HybridModel:
     require(indptr[0] == 0 and indptr[-1] == len(index) and bool((np.diff(indptr) >= 0).all()), "rig")
     require(len(index) == 0 or (index.min() >= 0 and index.max() < 468), "rig")
     require(bool(np.isin(model.eye, (0, 1, 2)).all()) and np.abs(model.vertices).max() < 1e4, "vertices")
-    require(
-        model.transport.ndim == 3 and min(model.transport.shape) > 0 and model.transport.dtype == np.uint8, "transport"
-    )
+    planes = model.horizons
+    require(planes.ndim == 3 and min(planes.shape) > 0 and planes.dtype == np.uint8, "horizons")
     require(atlas[0] >= model.plate.shape[0] >= 16 and atlas[1] == model.plate.shape[1] >= 16, "atlas")
     require(bool((np.abs(model.cells) <= 65536).all()), "cells")
     return model

@@ -1,11 +1,11 @@
 """The relighter: a GBuffer and a light in, linear-light shading of the model's own normals, a picture out (paper, 4.3).
 
-The portrait's normals are shaded once per frame where they live, in the atlas, and carried to the screen by the same
-backward field as the colours: light is consistent from every view by construction. Turning the head turns the light in
-the head's frame. Self-shadow comes from the baked transport: how much of every stage light each texel sees.
+The portrait's normals are shaded where they live, in the atlas, and carried to the screen by the same backward field as
+the colours: light is consistent from every view by construction. Turning the head turns the light in the head's frame.
+Shadows come from the baked horizons.
 
-`LightMapRelighter` is the fast path: shading at light-map resolution, fetched with the picture. `ExactRelighter` is its
-plain reference: normals fetched per pixel and shaded there by a kernel; it also serves stills.
+`LightMapRelighter` is the fast path: light at light-map resolution, fetched with the picture. `ExactRelighter` is its
+plain reference: normals, horizons and materials fetched per pixel and shaded there by a kernel; it also serves stills.
 """
 
 from __future__ import annotations
@@ -21,33 +21,20 @@ from numpy.typing import NDArray
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import shade
 from narrate_stream.kernels.rasterise import launch
-from narrate_stream.ops import lighting as light_ops
+from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops.colour import linear_table, srgb_from_linear, srgb_table
-from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, decode_normals
+from narrate_stream.ops.gloss import SIDE
+from narrate_stream.ops.lighting import TABLE, Lighting
 from narrate_stream.renderer import GBuffer, gather
+from narrate_stream.shading import Part, Shading, atlas_scale, atlas_size, fixed_map
 from narrate_stream.types import Array, Image
 
 F64 = NDArray[np.float64]
-LIGHT_SIZE = 192  # longer side of the canvas in the light map, texels
-SHADOW_STEP = np.cos(np.radians(1.5))  # the shadow map is renewed when the head has turned this far
-SAME_TURN = 0.004  # rotations nearer than this (0.2 degrees) share their shading tables
+Lit = tuple[Array, Array]  # (h, w, 3) diffuse shading and highlight, linear
 KNEE = 0.82
+ROW = 128  # texels in a row of a map that has no picture's shape
 HEADROOM = 1.6  # linear values up to here are told apart before the knee
-ORIGINAL_RANGE = (0.35, 2.6)  # how far a turn may darken or brighten the portrait under its own light
 DARKEST_SHINE = 0.05  # albedo below which the highlight is not divided by it any further
-# A person lights itself: this share of what a point of the face could see is face, neck and chest, as bright as the lit
-# skin is on average. Without it the dark side of a face under one lamp is black, as in no photograph.
-OWN_VIEW = 0.12
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Shading and highlight of head and body for every encoded normal, each (TABLE, TABLE, 3) float32."""
-
-    head: Array
-    body: Array
-    head_shine: Array
-    body_shine: Array
 
 
 def kneed(linear: NDArray[Any]) -> NDArray[Any]:
@@ -57,165 +44,107 @@ def kneed(linear: NDArray[Any]) -> NDArray[Any]:
     return np.where(linear > KNEE, KNEE + span * over / (over + span), linear)
 
 
-class Shading:
-    """What both relighters share: shading tables and shadow of one model, with their caches."""
-
-    def __init__(self, model: HybridModel) -> None:
-        self.model = model
-        h, w = model.transport.shape[:2]
-        canvas_h = model.canvas[1]
-        small = cv2.resize(model.surface[:canvas_h], (w, h), interpolation=cv2.INTER_AREA).astype(np.float64) / 255
-        self._normals = decode_normals((small[..., :2] * 2 - 1) * EXTENT).astype(np.float32)
-        self._head = small[..., 2:3].astype(np.float32)
-        self._seen = model.transport.astype(np.float32) / 255
-        stage = light_ops.stage_directions(model.transport.shape[2])
-        cosine = np.clip(self._normals @ stage.T, 0, None)
-        self._ambient = ((self._seen * cosine).sum(-1) / (cosine.sum(-1) + 1e-6)).astype(np.float32)
-        self._basis = (light_ops.sh_basis(self._normals) * light_ops.COSINE).astype(np.float32)
-        cover = cv2.resize(model.alpha[:canvas_h], (w, h), interpolation=cv2.INTER_AREA) / np.float32(255)
-        weight = self._head * cover[..., None]
-        flat = cv2.resize(linear_table()[model.albedo[:canvas_h]], (w, h), interpolation=cv2.INTER_AREA)
-        self._radiosity = np.asarray(OWN_VIEW * flat * weight / max(float(weight.sum()), 1e-6), np.float32)
-        self._bounce = np.zeros(3, np.float32)
-        self._atlas: dict[tuple[int, int], tuple[Array, Array]] = {}
-        self._table_normals = light_ops.table_normals()
-        self._own = self._original(self._table_normals)
-        self._tables_for: tuple[Lighting, F64, Tables] | None = None
-        self._shadow_for: tuple[Lighting, F64] | None = None
-        self._shadow = np.ones((h, w, 3), np.float32)
-        self._body: tuple[Lighting, Array, Array] | None = None
-
-    def tables(self, lighting: Lighting, rotation: F64) -> Tables:
-        """The tables of this light for a head turned by `rotation` (3, 3) from the portrait."""
-        last = self._tables_for
-        if last is not None and last[0] is lighting and float(np.abs(last[1] - rotation).max()) < SAME_TURN:
-            return last[2]
-        made = self._make_tables(lighting, rotation)
-        self._tables_for = lighting, rotation.copy(), made
-        return made
-
-    def _make_tables(self, lighting: Lighting, rotation: F64) -> Tables:
-        turned = self._table_normals @ rotation.T
-        if lighting.original:
-            ratio = np.clip(self._original(turned) / self._own, *ORIGINAL_RANGE).astype(np.float32)
-            none = np.zeros((TABLE, TABLE, 3), np.float32)
-            return Tables(ratio, np.ones_like(ratio), none, none)
-        if self._body is None or self._body[0] is not lighting:
-            still = light_ops.shade_normals(lighting, self._table_normals).astype(np.float32)
-            self._body = lighting, still, light_ops.highlight_normals(lighting, self._table_normals).astype(np.float32)
-        head = light_ops.shade_normals(lighting, turned).astype(np.float32)
-        return Tables(
-            head, self._body[1], light_ops.highlight_normals(lighting, turned).astype(np.float32), self._body[2]
-        )
-
-    def _original(self, normals: F64) -> F64:
-        shading = (light_ops.sh_basis(normals) * light_ops.COSINE) @ self.model.light
-        return np.repeat(np.maximum(shading, 0.22)[..., None], 3, -1)
-
-    def shadow(self, lighting: Lighting, rotation: F64) -> Array:
-        """(h, w, 3) over the canvas at transport size: visible over unshadowed shading, 1 = nothing in the way."""
-        last = self._shadow_for
-        if last is not None and last[0] is lighting and bool(((last[1] * rotation).sum(0) > SHADOW_STEP).all()):
-            return self._shadow
-        total = np.maximum(self._basis @ lighting.sh, 0) + np.float32(1e-4)
-        seen = total * self._ambient[..., None]
-        for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
-            for towards, part in ((rotation.T @ d, self._head), (np.asarray(d, np.float64), 1 - self._head)):
-                if float(part.max()) <= 0.004 or float(colour.max()) <= 1e-4:
-                    continue
-                lamps = np.zeros(self._seen.shape[2], np.float32)
-                index, weight = light_ops.stage_weights(towards, len(lamps), 4 if softness < 0.5 else 10)
-                lamps[index] = weight
-                visible = (self._seen @ lamps)[..., None]
-                cosine = (self._normals @ towards.astype(np.float32))[..., None]
-                lit = (light_ops.soft_cosine(cosine, 0.5 * softness + 0.05) * part).astype(np.float32) * colour
-                total, seen = total + lit, seen + lit * visible
-        self._shadow = np.asarray(np.clip(seen / total, 0, 1), np.float32)
-        self._bounce = np.asarray((seen * self._radiosity).sum((0, 1)), np.float32)
-        self._shadow_for = (lighting, rotation.copy())
-        return self._shadow
-
-    def bounce(self, lighting: Lighting, rotation: F64) -> Array:
-        """(3,) shading by the light that the lit person throws back on itself."""
-        self.shadow(lighting, rotation)
-        return self._bounce
-
-    def atlas_shadow(self, lighting: Lighting, rotation: F64, size: tuple[int, int]) -> Array:
-        """(H, W, 3) the shadow over the whole atlas at `size` (W, H): the canvas, and every cell as dark as its
-        place."""
-        canvas = self.shadow(lighting, rotation)
-        cached = self._atlas.get(size)
-        if cached is not None and cached[0] is canvas:
-            return cached[1]
-        k = size[0] / self.model.texture.shape[1]
-        rows = max(1, round(self.model.canvas[1] * k))
-        out = np.ones((size[1], size[0], 3), np.float32)
-        out[:rows] = cv2.resize(canvas, (size[0], rows), interpolation=cv2.INTER_LINEAR)[: out.shape[0]]
-        for x, y, w, h, cx, cy in self.model.cells * k:
-            value = out[int(np.clip(cy, 0, rows - 1)), int(np.clip(cx, 0, size[0] - 1))]
-            out[max(rows, int(y - 1)) : int(np.ceil(y + h + 1)), max(0, int(x - 1)) : int(np.ceil(x + w + 1))] = value
-        self._atlas[size] = canvas, out
-        return out
-
-
 class LightMapRelighter:
-    """The live relighter. Its cost does not depend on the kind of light. Not thread-safe: maps are cached."""
+    """The live relighter: light over the small atlas, fetched at half the screen's resolution. Not thread-safe."""
 
     def __init__(self, model: HybridModel) -> None:
         self.model, self.shading = model, Shading(model)
-        k = min(1.0, LIGHT_SIZE / max(model.canvas))
-        self.size = max(4, round(model.texture.shape[1] * k)), max(4, round(model.texture.shape[0] * k))
-        surface = cv2.resize(model.surface, self.size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        self._x, self._y = (np.ascontiguousarray(surface[..., c] * (TABLE - 1)) for c in (0, 1))
+        self.size = atlas_size(model)
+        self._cover, self._texels = covered_texels(model, self.size)
+        self.atlas = self.shading.atlas.chosen(self._texels)
+        surface, material = (self._chosen(a).astype(np.float32) / 255 for a in (model.surface, model.material))
+        self._fine = fixed_map(surface[..., :2], SIDE)
+        self._tangent = fixed_map(material[..., :2], SIDE)
+        gloss, oil, hair = surface[..., 3], material[..., 2], material[..., 3]
+        self._lobes = [
+            np.ascontiguousarray(share)
+            for share in (gloss * (1 - oil) * (1 - hair), gloss * oil * (1 - hair), gloss * hair)
+        ]
+        self._sheen = np.ascontiguousarray(gloss * self.atlas.open_sky)
         self._head = np.ascontiguousarray(np.repeat(surface[..., 2:3], 3, -1))
-        flat = cv2.resize(linear_table()[model.albedo], self.size, interpolation=cv2.INTER_AREA)
-        seen = cv2.resize(linear_table()[model.texture], self.size, interpolation=cv2.INTER_AREA)
+        flat, seen = (self._chosen(linear_table()[a]) for a in (model.albedo, model.texture))
         self._own = np.clip(seen / np.maximum(flat, 0.004), 0, 4)  # the portrait's own light, as a map on the albedo
         # a highlight is added to the picture; as part of a map that multiplies the albedo it is divided by it here
-        self._shine = np.ascontiguousarray(surface[..., 3:4] / np.maximum(flat, DARKEST_SHINE))
+        self._shine = np.ascontiguousarray(1 / np.maximum(flat, DARKEST_SHINE))
         # bytes of the square root of linear light: a product there is a byte multiplication, evenly fine to the eye
         grid = (np.arange(256, dtype=np.float32) / 255) ** 2
         self._root = np.asarray(np.sqrt(linear_table()) * 255 + 0.5, np.uint8)
         self._encode = np.asarray(srgb_from_linear(kneed(grid * HEADROOM)) * 255 + 0.5, np.uint8)
         self._encode_plain = np.asarray(srgb_from_linear(grid * HEADROOM) * 255 + 0.5, np.uint8)
-        self._still: tuple[Lighting, Array] | None = None
-        self._map: tuple[Tables, Array | None, Array] | None = None
+        self._still: tuple[Part, Lit] | None = None
+        self._map: tuple[Part, Array] | None = None
+        self._spread: tuple[Array, Array] | None = None
+
+    def _chosen(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """The covered texels of a map of the atlas, shrunk."""
+        small = cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(small.reshape(-1, small.shape[-1])[self._texels])
 
     def light_map(self, lighting: Lighting, rotation: F64, room: F64) -> Array:
         """(h, w, 3) what the albedo is multiplied with, over the atlas; rotation and room: see `GBuffer`."""
-        tables = self.shading.tables(lighting, room if lighting.original else rotation)
-        shadow = None if lighting.original else self.shading.atlas_shadow(lighting, rotation, self.size)
-        if self._map is not None and self._map[0] is tables and self._map[1] is shadow:
-            return self._map[2]
-        made = self._make_map(tables, shadow, lighting, rotation, room)
-        self._map = tables, shadow, made
-        return made
+        lit = self._light(lighting, rotation, room)
+        if self._spread is None or self._spread[0] is not lit:
+            light = np.zeros((*self._cover.shape, 3), np.float32)
+            light.reshape(-1, 3)[self._texels] = lit
+            self._spread = lit, light
+        return self._spread[1]
 
-    def _make_map(self, tables: Tables, shadow: Array | None, lighting: Lighting, rotation: F64, room: F64) -> Array:
-        if self._still is None or self._still[0] is not lighting:
-            self._still = lighting, self._lit(tables.body, tables.body_shine)
-        turning = self._lit(tables.head, tables.head_shine)
-        still = self._still[1]
-        mixed = cv2.add(still, cv2.multiply(cv2.subtract(turning, still), self._head))
-        if shadow is None:
-            return np.asarray(mixed, np.float32)
-        bounce = (*map(float, self.shading.bounce(lighting, rotation)), 0.0)
-        lit = np.asarray(cv2.add(cv2.multiply(mixed, shadow), bounce), np.float32)
-        if lighting.share > 0:
-            own = self.shading.tables(Lighting("original", original=True), room)
-            lit += np.float32(lighting.share) * (self._lit(own.head, own.head_shine) * self._own - lit)
-        return lit
+    def _light(self, lighting: Lighting, rotation: F64, room: F64) -> Array:
+        """The same for the covered texels, (r, c, 3)."""
+        if lighting.original:
+            return self._original(room)
+        head = self.shading.head(lighting, rotation)
+        if self._map is None or self._map[0] is not head or lighting.share > 0:
+            self._map = head, self._mixed(head, self.shading.body(lighting))
+        if lighting.share == 0:
+            return self._map[1]
+        own = self._original(room) * self._own
+        return np.asarray(self._map[1] + np.float32(lighting.share) * (own - self._map[1]))
 
-    def _lit(self, diffuse: Array, shine: Array) -> Array:
-        lit = cv2.remap(diffuse, self._x, self._y, cv2.INTER_LINEAR)
-        return np.asarray(cv2.add(lit, cv2.multiply(cv2.remap(shine, self._x, self._y, cv2.INTER_LINEAR), self._shine)))
+    def _original(self, room: F64) -> Array:
+        """(h, w, 3) by how much the portrait's own light changes with the head's turn."""
+        turned = cv2.remap(self.shading.original(room), *self.atlas.map, cv2.INTER_LINEAR)
+        return np.asarray(1 + (turned - 1) * self._head)
+
+    def _mixed(self, head: Part, body: Part) -> Array:
+        """(h, w, 3) head and body, highlights and the light that the person throws on itself included."""
+        if self._still is None or self._still[0] is not body:
+            self._still = body, self._lit(body)
+        (diffuse, shine), still = self._lit(head), self._still[1]
+        diffuse, shine = (
+            cv2.add(b, cv2.multiply(cv2.subtract(a, b), self._head))
+            for a, b in zip((diffuse, shine), still, strict=True)
+        )
+        bounce = (*map(float, self.atlas.bounce(diffuse)), 0.0)
+        return np.asarray(cv2.add(cv2.add(diffuse, bounce), cv2.multiply(shine, self._shine)), np.float32)
+
+    def _lit(self, part: Part) -> Lit:
+        """(h, w, 3) shading and highlights of everything by the light of one part."""
+        diffuse, shadows = self.atlas.received(part)
+        shine = np.zeros_like(diffuse)
+        for table, colour, shadow in zip(part.lobes, part.colours, shadows, strict=True):
+            each = self._reflected(table, shadow)
+            shine = cv2.add(shine, cv2.merge([cv2.multiply(each, float(c)) for c in colour]))
+        if part.sheen.any():
+            sheen = cv2.remap(part.sheen, *self._fine, cv2.INTER_LINEAR)
+            cv2.accumulateProduct(sheen, cv2.merge([self._sheen] * 3), shine)
+        return diffuse, np.asarray(shine, np.float32)
+
+    def _reflected(self, lobes: Array, shadow: Array) -> Array:
+        """(h, w) highlight of one lamp of colour 1."""
+        skin = cv2.remap(np.ascontiguousarray(lobes[..., :2]), *self._fine, cv2.INTER_LINEAR)
+        hair = cv2.remap(np.ascontiguousarray(lobes[..., 2]), *self._tangent, cv2.INTER_LINEAR)
+        lit = cv2.multiply(hair, self._lobes[2])
+        for layer, weight in zip(cv2.split(skin), self._lobes, strict=False):
+            cv2.accumulateProduct(layer, weight, lit)
+        return np.asarray(cv2.multiply(lit, shadow))
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are undefined."""
         if lighting.original and np.abs(gbuffer.room - np.eye(3)).max() < 1e-6:
             return gbuffer.base, gbuffer.fringe_base  # the portrait itself, to the byte
         light = cv2.sqrt(self.light_map(lighting, gbuffer.rotation, gbuffer.room) * np.float32(1 / HEADROOM))
-        k = self.size[0] / (self.model.texture.shape[1] * gbuffer.texture_scale)
+        k = atlas_scale(self.model) / gbuffer.texture_scale
         h, w = gbuffer.covered.shape
         # light varies slowly: half the screen's resolution is enough to sample it at
         half = (w // 2, h // 2)
@@ -237,23 +166,63 @@ class LightMapRelighter:
         return np.asarray(cv2.LUT(lit, self._encode_plain if lighting.original else self._encode), np.uint8)
 
 
+def covered_texels(model: HybridModel, size: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """(h, w) where the small atlas shows something, with a border for interpolation; those texels' flat indices
+    (r, ROW), the last one repeated: half of the atlas is empty, and light is made for every texel of it."""
+    alpha = cv2.resize((model.alpha > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    cover = cv2.dilate(alpha.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    at = np.flatnonzero(cover)
+    whole = -(-max(len(at), 1) // ROW) * ROW
+    return cover, np.pad(at, (0, whole - len(at)), mode="edge").reshape(-1, ROW)
+
+
+@dataclass(frozen=True)
+class PixelLight:
+    """What the kernel needs of the light, head before body: ambient (2, TABLE, TABLE, 3) and sheen (2, SIDE, SIDE, 3);
+    K lamps each, lamps (2K, TABLE, TABLE, 3), lobes (2K, SIDE, SIDE, 3), colours (2K, 3); per pixel opened (N, 4), the
+    sky left by the horizon by colour and evenly, and shadows (N, 2K) 0..1 seen; bounce (3,)."""
+
+    ambient: Array
+    sheen: Array
+    lamps: Array
+    lobes: Array
+    colours: Array
+    opened: Array
+    shadows: Array
+    bounce: Array
+
+    def on(self, device: str) -> list[Any]:
+        """The same in the kernel's order, on a device; kernels want no empty arrays."""
+        tables = [
+            np.concatenate([t, np.zeros_like(t[:1])]) if len(t) else np.zeros((1, *t.shape[1:]), np.float32)
+            for t in (self.lamps, self.lobes)
+        ]
+        colours = np.concatenate([self.colours, np.zeros((1, 3), np.float32)])
+        vectors = [self.ambient, self.sheen, *tables, colours]
+        return [
+            *(wp.array(np.ascontiguousarray(v, np.float32), dtype=wp.vec3, device=device) for v in vectors),
+            wp.array(np.ascontiguousarray(self.opened), dtype=float, device=device),
+            wp.array(np.pad(self.shadows, ((0, 0), (0, 1))), dtype=float, device=device),
+            len(self.colours) // 2,
+            wp.vec3(*map(float, self.bounce)),
+        ]
+
+
 class ExactRelighter:
     """Per-pixel shading by the Warp kernel: the reference of the fast path, and the relighter of stills and of CUDA."""
 
     def __init__(self, model: HybridModel, device: str = "cpu") -> None:
         self.model, self.device, self.shading = model, device, Shading(model)
-        self._surface: tuple[float, NDArray[np.uint8]] = (1.0, model.surface)
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """As `LightMapRelighter`; uncovered pixels are black."""
         if lighting.original and np.abs(gbuffer.room - np.eye(3)).max() < 1e-6:
             return gbuffer.base, gbuffer.fringe_base
-        tables = self.shading.tables(lighting, gbuffer.room if lighting.original else gbuffer.rotation)
         h, w = gbuffer.covered.shape
         fx, fy = (np.ascontiguousarray(gbuffer.fringe_xy[:, i : i + 1]) for i in (0, 1))
-        core = self._shade(gbuffer, gbuffer.base, gbuffer.covered, gbuffer.map_x, gbuffer.map_y, tables, lighting)
+        core = self._shade(gbuffer, gbuffer.base, gbuffer.covered, gbuffer.map_x, gbuffer.map_y, lighting)
         everywhere = np.ones((len(fx), 1), np.bool_)
-        fringe = self._shade(gbuffer, gbuffer.fringe_base[:, None], everywhere, fx, fy, tables, lighting)
+        fringe = self._shade(gbuffer, gbuffer.fringe_base[:, None], everywhere, fx, fy, lighting)
         return core.reshape(h, w, 3), fringe.reshape(-1, 3)
 
     def _shade(
@@ -263,45 +232,72 @@ class ExactRelighter:
         covered: NDArray[np.bool_],
         x: Array,
         y: Array,
-        tables: Tables,
         lighting: Lighting,
     ) -> NDArray[np.uint8]:
         out = np.zeros((covered.size, 3), np.uint8)
         if covered.size == 0:
             return out
-        # the atlas at its own size: normals are sampled, never shrunk
-        k = 1 / gbuffer.texture_scale
-        surface = sampled(self.model.surface, x, y, k)
-        shadows = 0 if lighting.original else 1
-        shadow, bounce = np.full((1, 3), 255, np.uint8), np.zeros(3, np.float32)
-        if shadows:
-            size = self.model.texture.shape[1] // 2, self.model.texture.shape[0] // 2
-            dark = self.shading.atlas_shadow(lighting, gbuffer.rotation, size)
-            bounce = self.shading.bounce(lighting, gbuffer.rotation)
-            shadow = sampled(
-                np.asarray(dark * 255 + 0.5, np.uint8), x, y, k * size[0] / self.model.texture.shape[1]
-            ).reshape(-1, 3)
+        k = 1 / gbuffer.texture_scale  # the atlas at its own size: normals are sampled, never shrunk
+        pixels = [
+            np.ascontiguousarray(a)
+            for a in (
+                covered.reshape(-1).view(np.uint8),
+                base.reshape(-1, 3),
+                sampled(self.model.surface, x, y, k).reshape(-1, 4),
+                sampled(self.model.material, x, y, k).reshape(-1, 4),
+            )
+        ]
+        light = self._own(gbuffer, covered.size) if lighting.original else self._light(gbuffer, x, y, lighting)
         d = self.device
+        given = [wp.array(a, dtype=wp.uint8, device=d, copy=False) for a in pixels]
         target = wp.array(out, dtype=wp.uint8, device=d, copy=False)
-        vec = [
-            wp.array(np.ascontiguousarray(t), dtype=wp.vec3, device=d, copy=False)
-            for t in (tables.head, tables.body, tables.head_shine, tables.body_shine)
-        ]
-        u8 = [
-            wp.array(np.ascontiguousarray(a), dtype=wp.uint8, device=d, copy=False)
-            for a in (covered.reshape(-1).view(np.uint8), base.reshape(-1, 3), surface.reshape(-1, 4), shadow)
-        ]
         curves = [wp.array(linear_table(), dtype=float, device=d), wp.array(srgb_table(), dtype=wp.uint8, device=d)]
-        launch(
-            shade.shade_pass,
-            covered.size,
-            [*u8, *curves, *vec, shadows, shadows, wp.vec3(*map(float, bounce)), KNEE if shadows else 1e9, target],
-            d,
-        )
+        knee = 1e9 if lighting.original else KNEE
+        launch(shade.shade_pass, covered.size, [*given, *light.on(d), *curves, knee, target], d)
         return np.asarray(target.numpy(), np.uint8)
 
+    def _own(self, gbuffer: GBuffer, count: int) -> PixelLight:
+        """The portrait's own light on a turned head: a table, and nothing that shines or hides."""
+        table = self.shading.original(gbuffer.room)
+        none = np.zeros((0, TABLE, TABLE, 3), np.float32)
+        return PixelLight(
+            np.stack([table, np.ones_like(table)]),
+            np.zeros((2, SIDE, SIDE, 3), np.float32),
+            none,
+            none,
+            np.zeros((0, 3), np.float32),
+            np.ones((count, 4), np.float32),
+            np.zeros((count, 0), np.float32),
+            np.zeros(3, np.float32),
+        )
 
-def sampled(picture: NDArray[np.uint8], x: Array, y: Array, k: float) -> NDArray[np.uint8]:
+    def _light(self, gbuffer: GBuffer, x: Array, y: Array, lighting: Lighting) -> PixelLight:
+        """The light of this frame, with what of it reaches the pixels at atlas coordinates x, y (H, W)."""
+        shading, atlas = self.shading, self.shading.atlas
+        parts = shading.head(lighting, gbuffer.rotation), shading.body(lighting)
+        k, weight = atlas_scale(self.model) / gbuffer.texture_scale, atlas.head[..., None]
+        shares = list(zip((weight, 1 - weight), parts, strict=True))
+        opened = np.asarray(sum(w * shading.openness(p) for w, p in shares))
+        diffuse = np.asarray(sum(w * atlas.received(p)[0] for w, p in shares))
+        risen = [
+            horizons.risen(atlas.planes, d, float(r))
+            for p in parts
+            for d, r in zip(p.directions, p.radius, strict=True)
+        ]
+        hidden = [horizons.smooth(sampled(plane, x, y, k).reshape(-1)) for plane in risen]
+        return PixelLight(
+            np.stack([p.ambient for p in parts]),
+            np.stack([p.sheen for p in parts]),
+            np.concatenate([p.lamps for p in parts]),
+            np.concatenate([p.lobes for p in parts]),
+            np.concatenate([p.colours for p in parts]),
+            sampled(np.dstack([opened, atlas.open_sky]), x, y, k).reshape(-1, 4),
+            np.stack(hidden, -1) if hidden else np.zeros((x.size, 0), np.float32),
+            atlas.bounce(diffuse),
+        )
+
+
+def sampled(picture: NDArray[Any], x: Array, y: Array, k: float) -> NDArray[Any]:
     """(H, W, C) bilinear samples at coordinates of an atlas that is `k` times smaller than `picture`."""
     px, py = ((a + 0.5) * np.float32(k) - 0.5 for a in (x, y))
     if x.shape[1] == 1:

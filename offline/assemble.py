@@ -18,9 +18,12 @@ from offline.geometry import Surface
 from offline.headfit import HeadFit
 from offline.layers import OPEN_MOUTH, WIDE_MOUTH
 from offline.maps import Maps
+from offline.materials import pack_material
 from offline.preprocess import OVAL, Portrait
 
 F64 = NDArray[np.float64]
+WET = 0.9  # oil of eyes, teeth and tongue: nearly all of their shine is sharp
+NOWHERE = (-1.0, -1.0)  # where a piece is seen that no pixel of the canvas shows
 
 
 def assemble_mesh(
@@ -96,7 +99,7 @@ def assemble_atlas(
     places: list[tuple[int, int]],
     height: int,
 ) -> dict[str, NDArray[Any]]:
-    """Texture, albedo, alpha and surface of canvas and cells."""
+    """Texture, albedo, alpha, surface and material of canvas and cells."""
     h, w = portrait.image.shape[:2]
     texture = np.zeros((height, w, 3), np.uint8)
     flat = np.zeros((height, w, 3), np.uint8)
@@ -104,7 +107,10 @@ def assemble_atlas(
     surface = np.zeros((height, w, 4), np.uint8)
     texture[:h], cover[:h] = colours, (alpha * 255 + 0.5).astype(np.uint8)
     flat[:h] = (srgb_from_linear(maps.albedo) * 255 + 0.5).astype(np.uint8)
-    surface[:h] = pack_surface(maps.normal, maps.head, maps.gloss)
+    made_of = maps.material
+    surface[:h] = pack_surface(maps.normal, maps.head, made_of.gloss)
+    material = np.zeros((height, w, 4), np.uint8)
+    material[:h] = pack_material(made_of.strand, made_of.oil, made_of.hair)
     face = polygon(portrait.landmarks, (h, w))
     around = float(np.median(maps.shading[face])) if face.any() else 1.0
     for cell, (x, y) in zip(cells, places, strict=True):
@@ -115,8 +121,8 @@ def assemble_atlas(
             normal = mirrored_normals(maps.normal[from_canvas], fit)
             lit = maps.albedo[from_canvas] * delight.shading_of(maps.light, normal)[..., None]
             texture[box] = (srgb_from_linear(lit) * 255 + 0.5).astype(np.uint8)
-            flat[box], cover[box] = flat[from_canvas], cover[from_canvas]
-            surface[box] = pack_surface(normal, maps.head[from_canvas], maps.gloss[from_canvas])
+            flat[box], cover[box], material[box] = flat[from_canvas], cover[from_canvas], material[from_canvas]
+            surface[box] = pack_surface(normal, maps.head[from_canvas], made_of.gloss[from_canvas])
             continue
         if cell.name == "shell":
             texture[box], flat[box], surface[box] = complete.shell_textures(fit, solid, painted, colours, maps.light)
@@ -131,13 +137,8 @@ def assemble_atlas(
         flat[box] = (srgb_from_linear(np.clip(lit, 0, 1)) * 255 + 0.5).astype(np.uint8)
         cover[box] = (cell.alpha * 255 + 0.5).astype(np.uint8)
         surface[box] = pack_surface(normal, np.ones((ch, cw)), np.full((ch, cw), cell.gloss))
-    lips = portrait.landmarks[[13, 14], :2].mean(0)
-    seen_at = [
-        lips
-        if cell.origin == (0, 0) or "mouth" in cell.name
-        else np.add(cell.origin, np.array(cell.alpha.shape)[::-1] / 2)
-        for cell in cells
-    ]
+        material[box] = pack_material(normal, np.full((ch, cw), WET), np.zeros((ch, cw)))
+    seen_at = [seen_from_canvas(cell, portrait) for cell in cells]
     boxes = [
         (*place, cell.alpha.shape[1], cell.alpha.shape[0], *at)
         for cell, place, at in zip(cells, places, seen_at, strict=True)
@@ -147,8 +148,18 @@ def assemble_atlas(
         "albedo": flat,
         "alpha": cover,
         "surface": surface,
+        "material": material,
         "cells": np.array(boxes, np.float32),
     }
+
+
+def seen_from_canvas(cell: layers.Cell, portrait: Portrait) -> NDArray[Any] | tuple[float, float]:
+    """(2,) the canvas pixel where a cell is seen, which is as dark as it is there; NOWHERE for the head's far side."""
+    if cell.name == "shell":
+        return NOWHERE
+    if cell.origin == (0, 0) or "mouth" in cell.name:
+        return np.asarray(portrait.landmarks[[13, 14], :2].mean(0))
+    return np.add(cell.origin, np.array(cell.alpha.shape)[::-1] / 2)
 
 
 def mirrored_normals(normals: F64, fit: FaceFit) -> F64:

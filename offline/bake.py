@@ -1,59 +1,109 @@
-"""Baking: which of the stage's lights every point of the surface sees (self-shadow), and the packed surface texture."""
+"""Baking: the horizons of the surface, from which shadows come, and the packed surface texture."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
-from narrate_stream.ops.lighting import EXTENT, encode_normals, stage_directions
+from narrate_stream.ops.horizon import AZIMUTHS, encoded, transfer
+from narrate_stream.ops.lighting import EXTENT, encode_normals, sh_basis
+from narrate_stream.types import Array
 from offline.geometry import Surface
 
 F64 = NDArray[np.float64]
-TRANSPORT_SIZE = 112  # longer side of the visibility maps: shadows of noses and brows are broad
-STEPS = 26
-SOFT = 0.13  # slope over which a shadow's edge fades
+HORIZON_SIZE = 192  # longer side of the horizon maps: an edge is two pixels of a 512 frame
+STEPS = 34
+NEAREST = 0.08  # cm: what lies nearer than this beside a point is the point itself
+# what stands this near beside a point does not stop light, which goes round a curve inside the skin: cm, radians
+THIN, ROUND = 1.0, 0.25
+STEP = 0.6  # cm between neighbours: the border of one thing before another
+CALM, POCKET = 0.6, 1.6  # cm: how smooth, and half the width of the pits that are filled, as between ear and cheek
+NOWHERE = -1e4  # z of what casts no shadow
 
 
-def visibility(z: F64, unit: float, toward: F64, depth_of_person: F64 | None = None) -> NDArray[np.float32]:
-    """(h, w) 1 where the light in direction `toward` (3,) is seen, 0 where the surface itself hides it.
+def horizons(points: F64, count: int = AZIMUTHS) -> NDArray[np.uint8]:
+    """(count, h, w) the highest elevation at which points (h, w, 3) hide the sky from each other (`ops.horizon`).
 
-    z (h, w) cm, larger = nearer; unit: cm per pixel. Marches the height field; edges are SOFT.
+    Marches over the map in every azimuth, in steps that grow; distances are those of the points themselves, so that a
+    camera's perspective does not bend the shadows.
     """
-    h, w = z.shape
+    h, w = points.shape[:2]
     y, x = np.mgrid[:h, :w].astype(np.float32)
-    zf = z.astype(np.float32)
-    worst = np.full((h, w), -1e9, np.float32)
-    far = 0.5 * max(h, w)
-    for t in np.geomspace(1.2, far, STEPS).astype(np.float32):
-        hit = cv2.remap(
-            zf,
-            x + t * np.float32(toward[0]),
-            y - t * np.float32(toward[1]),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=-1e6,
-        )
-        np.maximum(worst, (hit - zf - t * unit * np.float32(toward[2])) / (t * unit), out=worst)
-    return np.asarray(np.clip(1 - worst / SOFT, 0, 1), np.float32)
+    whole = points.astype(np.float32)
+    at = whole.copy()
+    at[..., 2] = in_front(whole[..., 2])
+    out = np.zeros((count, h, w), np.uint8)
+    for k in range(count):
+        turn = 2 * np.pi * k / count
+        cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+        highest = np.full((h, w), -np.pi / 2, np.float32)
+        for t in np.geomspace(1.0, 0.6 * max(h, w), STEPS).astype(np.float32):
+            there = cv2.remap(
+                whole,
+                x + t * cos,
+                y - t * sin,
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=(0, 0, NOWHERE),
+            )
+            step = there - at
+            along = step[..., 0] * cos + step[..., 1] * sin
+            rise = np.arctan(step[..., 2] / np.maximum(along, NEAREST)) - ROUND * np.maximum(1 - along / THIN, 0)
+            np.maximum(highest, np.where(along > NEAREST, rise, -np.pi / 2), out=highest)
+        out[k] = encoded(highest)
+    return out
 
 
-def bake_transport(surface: Surface, person: F64) -> tuple[NDArray[np.uint8], F64]:
-    """Visibility (h, w, L) bytes of every stage light, and ambient occlusion (h, w) 0..1. person (h, w): coverage at
-    the
-    surface's resolution; the background casts no shadow."""
+def in_front(z: Array) -> Array:
+    """(h, w) z, but beside a step that of its front: the texel in between shows the front's edge, not the dark."""
+    return np.asarray(np.where(stepped(z), cv2.dilate(z, np.ones((3, 3), np.uint8)), z))
+
+
+def stepped(z: Array) -> NDArray[np.bool_]:
+    """(h, w) where neighbours are more than STEP apart."""
+    around = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.dilate(z, around) - cv2.erode(z, around) > STEP)
+
+
+def bake_horizons(surface: Surface, alpha: NDArray[Any]) -> NDArray[np.uint8]:
+    """(A, h, w) horizons of the person's surface, covered by alpha (H, W) of the canvas; the background hides nothing."""
     h, w = surface.z.shape
-    scale = TRANSPORT_SIZE / max(h, w)
-    size = max(4, round(w * scale)), max(4, round(h * scale))
-    z = np.where(person > 0.5, surface.z, surface.middle - 4)
-    z = cv2.resize(z, size, interpolation=cv2.INTER_AREA)
-    normal = cv2.resize(surface.normal, size, interpolation=cv2.INTER_AREA)
-    unit = -surface.middle / surface.camera.focal / scale
-    lights = stage_directions()
-    seen = np.stack([visibility(z, unit, d) for d in lights], -1)
-    cosine = np.clip(normal @ lights.T, 0, None)
-    occlusion = (seen * cosine).sum(-1) / (cosine.sum(-1) + 1e-6)
-    return np.asarray(seen * 255 + 0.5, np.uint8), np.asarray(occlusion)
+    k = HORIZON_SIZE / max(h, w)
+    size = max(4, round(w * k)), max(4, round(h * k))
+    x, y = np.meshgrid((np.arange(size[0]) + 0.5) / k - 0.5, (np.arange(size[1]) + 0.5) / k - 0.5)
+    z = cv2.resize(calmed(surface), size, interpolation=cv2.INTER_AREA)
+    points = surface.camera.unproject(np.stack([x, y], -1), z)
+    nobody = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA) <= 0.5
+    points[nobody, 2] = NOWHERE
+    made = horizons(points)
+    if nobody.all():
+        return made
+    rows, columns = distance_transform_edt(nobody, return_distances=False, return_indices=True)
+    return made[:, rows, columns]  # a soft edge looks up beyond it
+
+
+def calmed(surface: Surface) -> F64:
+    """(h, w) z with all but the face smooth: what is known there is the shape of a head of hair, not its locks, and
+    every step between its layers would throw a shadow."""
+    sigma = CALM / surface.unit
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(POCKET / surface.unit) + 1,) * 2)
+    filled = cv2.morphologyEx(surface.z.astype(np.float32), cv2.MORPH_CLOSE, disc)
+    smooth = cv2.GaussianBlur(filled, (0, 0), sigma)
+    face = cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+    weight = cv2.GaussianBlur(face, (0, 0), 1.0)
+    return np.asarray(smooth + (surface.z - smooth) * weight, np.float64)
+
+
+def openness(planes: NDArray[np.uint8], normals: F64) -> F64:
+    """(h, w) 0..1 the part of an even sky that is seen, weighted by the cosine, with normals (H, W, 3)."""
+    small = cv2.resize(normals, planes.shape[2:0:-1], interpolation=cv2.INTER_AREA)
+    small /= np.linalg.norm(small, axis=-1, keepdims=True) + 1e-9
+    whole = float(sh_basis(np.array([0.0, 0.0, 1.0]))[0])  # an even sky of coefficient 1 shades everything this much
+    return np.clip(transfer(planes, small.astype(np.float32))[..., 0] / whole, 0, 1).astype(np.float64)
 
 
 def pack_surface(normals: F64, head: F64, gloss: F64) -> NDArray[np.uint8]:

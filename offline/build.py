@@ -20,7 +20,7 @@ from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.types import Array
 from offline import complete, layers
 from offline.assemble import assemble_atlas, assemble_mesh
-from offline.bake import bake_transport
+from offline.bake import bake_horizons, openness
 from offline.geometry import Surface, build_surface
 from offline.headfit import HeadFit, fit_head
 from offline.maps import Maps, canvas_maps
@@ -117,10 +117,9 @@ def build(
     detail = (seen.normal, outside_mouth(seen.confidence, portrait)) if seen else None
     surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail)
     steps.done("geometry")
-    small_alpha = cv2.resize(alpha, surface.z.shape[::-1], interpolation=cv2.INTER_AREA)
-    transport, occlusion = bake_transport(surface, np.asarray(small_alpha, np.float64))
+    horizons = bake_horizons(surface, alpha)
     steps.done("light transport")
-    maps = canvas_maps(portrait, fit, surface, colours, occlusion, seen)
+    maps = canvas_maps(portrait, fit, surface, colours, openness(horizons, surface.normal), seen)
     steps.done("light and albedo")
     mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
     painted = complete.paint_shell(fit, surface, portrait.camera, alpha, maps.albedo)
@@ -144,7 +143,7 @@ def build(
         neutral=fit.head(fit.points).astype(np.float32),
         plate=plate,
         backdrop=np.asarray(backdrop, np.uint8),
-        transport=transport,
+        horizons=horizons,
         light=maps.light.astype(np.float32),
         provenance=provenance(picture, portrait, fit, seen, maps) | {"shell": complete.origin_shares(painted)},
         **mesh,

@@ -1,4 +1,4 @@
-"""What every pixel of the canvas is: normal, light, albedo, occlusion, head weight and gloss (paper, 4.3)."""
+"""What every pixel of the canvas is: normal, light, albedo, occlusion, head weight and material (paper, 4.3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
 from offline import layers, parts
+from offline.bake import stepped
 from offline.geometry import Surface, to_canvas
+from offline.materials import Material, materials
 from offline.networks import Estimate
 from offline.preprocess import Portrait
 
@@ -23,15 +25,15 @@ F64 = NDArray[np.float64]
 @dataclass(frozen=True)
 class Maps:
     """Per canvas pixel: normal (H, W, 3) camera space, shading of the portrait's light (H, W), linear albedo (H, W, 3),
-    occlusion, head weight and gloss (H, W), face (H, W) bool; light (9,) spherical harmonics; residual: how far albedo
-    times light is from the photograph (`albedo.light_residual`)."""
+    occlusion and head weight (H, W), material, face (H, W) bool; light (9,) spherical harmonics; residual: how far
+    albedo times light is from the photograph (`albedo.light_residual`)."""
 
     normal: F64
     shading: F64
     albedo: Array
     occlusion: F64
     head: F64
-    gloss: F64
+    material: Material
     face: NDArray[np.bool_]
     light: F64
     residual: float
@@ -42,7 +44,7 @@ def canvas_maps(
 ) -> Maps:
     """Normals at canvas size, the portrait's light and the albedo that is left without it."""
     h, w = portrait.image.shape[:2]
-    normal = to_canvas(surface.normal, (w, h)).astype(np.float64)
+    normal = to_canvas(without_steps(surface), (w, h)).astype(np.float64)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
     marks = portrait.landmarks
     face = cv2.resize(surface.face.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
@@ -64,25 +66,16 @@ def canvas_maps(
     px, py = np.meshgrid(np.arange(w), np.arange(h))
     points = portrait.camera.unproject(np.stack([px, py], -1).astype(np.float64), z)
     head = parts.head_weight(fit, points.reshape(-1, 3)).reshape(h, w)
-    return Maps(normal, shading, flat, ao, head, gloss_map(marks, face, (h, w)), face > 0.5, light, residual)
+    material = materials(flat, normal, head, face, skin, marks)
+    return Maps(normal, shading, flat, ao, head, material, face > 0.5, light, residual)
 
 
-def gloss_map(marks: F64, face: Array, shape: tuple[int, int]) -> F64:
-    """(H, W) 0..1: forehead, nose and lips shine most, then skin, hair a little, cloth hardly."""
-    h, w = shape
-    size = float(np.ptp(marks[:, 0]))
-    gloss = 0.08 + 0.27 * cv2.GaussianBlur(face, (0, 0), 0.02 * size)
-    y, x = np.mgrid[:h, :w]
-    for index, strength, radius in (
-        (151, 0.25, 0.2),
-        (4, 0.35, 0.07),
-        (195, 0.25, 0.06),
-        (50, 0.12, 0.12),
-        (280, 0.12, 0.12),
-        (199, 0.1, 0.09),
-    ):
-        d2 = ((x - marks[index, 0]) ** 2 + (y - marks[index, 1]) ** 2) / (radius * size) ** 2
-        gloss = gloss + strength * np.exp(-d2) * face
-    lips = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-    mouth = layers.polygon_mask(marks[list(lips)], shape).astype(np.float32)
-    return np.asarray(np.clip(gloss + 0.3 * cv2.GaussianBlur(mouth, (0, 0), 0.01 * size), 0, 1), np.float64)
+def without_steps(surface: Surface) -> F64:
+    """(h, w, 3) normals; beside a step between layers of the rest, as between hair and ear, those of its surroundings:
+    the step's own is the side of a layer that has none."""
+    face = cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    keep = (~stepped(surface.z.astype(np.float32)) | face).astype(np.float32)
+    keep = np.maximum(cv2.erode(keep, np.ones((3, 3), np.uint8)), face)
+    around = cv2.GaussianBlur(surface.normal * keep[..., None], (0, 0), 4.0)
+    around /= np.linalg.norm(around, axis=-1, keepdims=True) + 1e-6
+    return np.where(keep[..., None] > 0, surface.normal, around)

@@ -300,7 +300,7 @@ def origins(made: Made) -> str:
         **{key.replace("_", " "): value for key, value in model.provenance.items()},
         "vertices": f"{len(model.vertices):,}",
         "triangles": f"{len(model.triangles):,}",
-        "stage lights": model.transport.shape[2],
+        "horizons": " x ".join(map(str, model.horizons.shape)),
         "focal length": f"{model.camera.focal / model.crop[2]:.0f} px",
     }
     rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())

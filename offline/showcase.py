@@ -26,7 +26,8 @@ from narrate_stream.fusion import fuse, head_framing, over_backdrop
 from narrate_stream.lights import parse_light
 from narrate_stream.media import VIDEO_SUFFIXES, FileSink
 from narrate_stream.ops.colour import srgb_from_linear
-from narrate_stream.ops.lighting import Lighting, ambient, highlight_normals, shade_normals, sun
+from narrate_stream.ops.gloss import highlight
+from narrate_stream.ops.lighting import Lighting, ambient, shade_normals, sun
 from narrate_stream.pipeline import seen_from
 from narrate_stream.relighters import LightMapRelighter
 from narrate_stream.renderer import Renderer
@@ -234,7 +235,7 @@ class Panel:
         if lighting.original:
             grey = np.repeat(self.model.light[:, None], 3, 1)
             lighting = Lighting("original", (0.8 * grey).astype(np.float32))
-        linear = 0.62 * shade_normals(lighting, self.normals) + 0.35 * highlight_normals(lighting, self.normals)
+        linear = 0.62 * shade_normals(lighting, self.normals) + 0.35 * highlight(lighting, self.normals)
         ball = srgb_from_linear(linear / (1 + 0.25 * linear)) * 255
         x, y = self._px(44), self._px(418)
         box = out[y : y + len(ball), x : x + len(ball)]

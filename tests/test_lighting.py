@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from narrate_stream.ops import lighting as light
-from narrate_stream.ops.lighting import PRESETS, Lighting, direction, sh_basis, sh_shading, shade_normals, sun
+from narrate_stream.ops.geometry import rotation_from_angles
+from narrate_stream.ops.lighting import PRESETS, direction, sh_basis, sh_shading, shade_normals, sun
 
 UP, RIGHT, FRONT = np.eye(3)[1], np.eye(3)[0], np.eye(3)[2]
 
@@ -148,12 +149,21 @@ def test_skin_wraps_red_farther_than_blue() -> None:
     assert edge[0] < 0.03
 
 
-def test_highlights_lie_between_viewer_and_light() -> None:
-    normals, inside = half_ball(96)
-    shine = np.where(inside, light.highlight_normals(sun(50, 0), normals)[..., 0], 0)
-    row, column = np.unravel_index(np.argmax(shine), shine.shape)
-    assert normals[row, column, 0] == pytest.approx(np.sin(np.radians(25)), abs=0.08)
-    assert light.highlight_normals(sun(180, 0), FRONT) == pytest.approx(np.zeros(3))
+def test_turned_harmonics_shade_as_turned_normals_do() -> None:
+    rng = np.random.default_rng(2)
+    sh, turn = rng.normal(size=(9, 3)), rotation_from_angles(35, -20, 10)
+    n = rng.normal(size=(50, 3))
+    n /= np.linalg.norm(n, axis=1, keepdims=True)
+    assert sh_shading(light.rotated_sh(sh, turn), n @ turn.T) == pytest.approx(sh_shading(sh, n), abs=1e-4)
+
+
+@pytest.mark.parametrize("softness", [0.7, 1.0])
+def test_a_large_lamp_as_harmonics_shades_alike(softness: float) -> None:
+    d, colour = direction(40, 25), np.array([1.0, 0.8, 0.5])
+    n = light.stage_directions(300)
+    lamp, sky = light.shade_lamp(n @ d, colour, softness), sh_shading(light.area_sh(d, colour, softness), n)
+    assert np.abs(lamp - sky).mean() < 0.025
+    assert sky[np.argmax(n @ d)] == pytest.approx(lamp[np.argmax(n @ d)], abs=0.07)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -240,13 +250,3 @@ def test_splitting_off_lamps_keeps_the_light() -> None:
     for n in (FRONT, direction(40, 10), direction(-60, 0)):
         brute = (np.clip(d @ n, 0, None) * solid * image[..., 0]).sum() / np.pi
         assert shade_normals(lighting, n)[0] == pytest.approx(brute, rel=0.1, abs=0.03)
-
-
-def test_stage_weights_pick_the_nearest_lights() -> None:
-    d = direction(33, 12)
-    index, weight = light.stage_weights(d)
-    assert weight.sum() == pytest.approx(1)
-    assert (light.stage_directions()[index] @ d > np.cos(np.radians(25))).all()
-    assert (weight > 0).all()
-    mirror = Lighting("x", mirror=np.ones((24, 48, 3), np.float32))
-    assert light.highlight_normals(mirror, FRONT)[0] == pytest.approx(0.04, abs=0.01)  # Schlick's F0

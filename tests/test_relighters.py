@@ -10,12 +10,25 @@ import pytest
 from narrate_stream.bundle import HybridModel
 from narrate_stream.fusion import head_framing
 from narrate_stream.lights import parse_light
+from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.geometry import rotation_from_angles
-from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, ambient, decode_normals, shade_normals, sun
+from narrate_stream.ops.lighting import (
+    EXTENT,
+    TABLE,
+    Lighting,
+    ambient,
+    decode_normals,
+    encode_normals,
+    preset,
+    shade_normals,
+    sun,
+    table_normals,
+)
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.relighters import OWN_VIEW, ExactRelighter, LightMapRelighter, Shading, blended, kneed, sampled
+from narrate_stream.relighters import ExactRelighter, LightMapRelighter, blended, kneed, sampled
 from narrate_stream.renderer import GBuffer, Renderer
+from narrate_stream.shading import OWN_VIEW, Shading, atlas_scale, part_of, sky_of
 from narrate_stream.types import View
 
 LIGHTS = ("rembrandt", "split", "flat", "neon", "sun:40,30", "rim")
@@ -36,7 +49,7 @@ def buffer(renderer: Renderer, yaw: float = 0, *, albedo: bool = True) -> GBuffe
 
 
 def looked_up(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Bilinear samples of a square table (N, N, 3) at 0..1 coordinates."""
+    """Bilinear samples of a square table (N, N, C) at 0..1 coordinates."""
     last = len(table) - 1
     fx, fy = np.clip(x * last, 0, last - 1e-3), np.clip(y * last, 0, last - 1e-3)
     ix, iy = fx.astype(int), fy.astype(int)
@@ -49,18 +62,29 @@ def looked_up(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarray:
     """(H, W, 3) bytes: what `ExactRelighter` computes, in numpy."""
     shading = Shading(model)
-    tables = shading.tables(lighting, gbuffer.rotation)
-    k = 1 / gbuffer.texture_scale
-    surface = sampled(model.surface, gbuffer.map_x, gbuffer.map_y, k) / 255.0
-    x, y, w, gloss = (surface[..., i] for i in range(4))
-    w = w[..., None]
-    light = looked_up(tables.head, x, y) * w + looked_up(tables.body, x, y) * (1 - w)
-    shine = looked_up(tables.head_shine, x, y) * w + looked_up(tables.body_shine, x, y) * (1 - w)
-    size = model.texture.shape[1] // 2, model.texture.shape[0] // 2
-    dark = (shading.atlas_shadow(lighting, gbuffer.rotation, size) * 255 + 0.5).astype(np.uint8)
-    shadow = sampled(dark, gbuffer.map_x, gbuffer.map_y, k * size[0] / model.texture.shape[1]) / 255.0
-    light = light * shadow + shading.bounce(lighting, gbuffer.rotation)
-    linear = linear_table()[gbuffer.base] * light + gloss[..., None] * shine * shadow
+    atlas, where = shading.atlas, (gbuffer.map_x, gbuffer.map_y)
+    parts = shading.head(lighting, gbuffer.rotation), shading.body(lighting)
+    k, fine = atlas_scale(model) / gbuffer.texture_scale, 1 / gbuffer.texture_scale
+    surface, material = (sampled(a, *where, fine) / 255.0 for a in (model.surface, model.material))
+    x, y, head, gloss = np.moveaxis(surface, -1, 0)
+    tx, ty, oil, hair = np.moveaxis(material, -1, 0)
+    weights = atlas.head[..., None], 1 - atlas.head[..., None]
+    opened = sampled(sum(w * shading.openness(p) for w, p in zip(weights, parts, strict=True)), *where, k)
+    sky = sampled(atlas.open_sky, *where, k)[..., None]
+    light = np.zeros((*x.shape, 3)) + atlas.bounce(
+        sum(w * atlas.received(p)[0] for w, p in zip(weights, parts, strict=True))
+    )
+    shine = np.zeros_like(light)
+    for part, weight in zip(parts, (head[..., None], 1 - head[..., None]), strict=True):
+        light += weight * opened * looked_up(part.ambient, x, y)
+        shine += weight * sky * looked_up(part.sheen, x, y)
+        for n, (d, radius) in enumerate(zip(part.directions, part.radius, strict=True)):
+            seen = horizons.smooth(sampled(horizons.risen(atlas.planes, d, radius), *where, k))[..., None]
+            light += weight * seen * looked_up(part.lamps[n], x, y)
+            skin, strands = looked_up(part.lobes[n], x, y), looked_up(part.lobes[n], tx, ty)
+            lobe = (skin[..., 0] * (1 - oil) + skin[..., 1] * oil) * (1 - hair) + strands[..., 2] * hair
+            shine += weight * seen * lobe[..., None] * part.colours[n]
+    linear = linear_table()[gbuffer.base] * light + gloss[..., None] * shine
     return np.round(srgb_from_linear(kneed(linear)) * 255)
 
 
@@ -72,7 +96,8 @@ def test_the_kernel_shades_as_plain_numpy_does(
     gbuffer, lighting = buffer(renderer, yaw), parse_light(light, model)
     core, _ = exact(gbuffer, lighting)
     error = np.abs(core.astype(int) - plain(model, gbuffer, lighting))[gbuffer.covered]
-    assert error.max() <= 1
+    assert np.percentile(error, 99.9) <= 1
+    assert error.max() <= 3  # in the dark a byte is a small step of light
     assert core[gbuffer.covered].std() > 10
 
 
@@ -85,7 +110,7 @@ def test_the_light_map_is_close_to_the_exact_picture(
     core, fringe = exact(gbuffer, lighting)
     fast, fast_fringe = LightMapRelighter(model)(gbuffer, lighting)
     error = np.abs(core.astype(int) - fast)[gbuffer.covered]
-    assert error.mean() < 3.5
+    assert error.mean() < 4.2  # hard edges of shadows are two texels of the light map wide
     assert np.percentile(error, 99) < 48  # most at the head's shell, whose cell has few texels of the light map
     assert np.abs(fringe.astype(int) - fast_fringe).mean() < 8
 
@@ -128,12 +153,20 @@ def test_a_turned_head_is_lit_by_the_same_light(model: HybridModel) -> None:
     lighting = sun(60, 0)
     rotation = rotation_from_angles(30, 0, 0)
     normals = decode_normals(np.stack(np.meshgrid(*2 * [(np.arange(TABLE) / (TABLE - 1) * 2 - 1) * EXTENT]), -1))
-    assert shading.tables(lighting, rotation).head == pytest.approx(
-        shade_normals(lighting, normals @ rotation.T), abs=1e-5
-    )
-    assert shading.tables(lighting, rotation).body == pytest.approx(shade_normals(lighting, normals), abs=1e-5)
-    rest, turned = (shading.tables(lighting, r).head[TABLE // 2, TABLE // 2].mean() for r in (np.eye(3), rotation))
-    assert turned > 1.4 * rest
+    head, body = shading.head(lighting, rotation), shading.body(lighting)
+    assert head.ambient + head.lamps.sum(0) == pytest.approx(shade_normals(lighting, normals @ rotation.T), abs=1e-5)
+    assert body.ambient + body.lamps.sum(0) == pytest.approx(shade_normals(lighting, normals), abs=1e-5)
+    assert head.lamps[0, TABLE // 2, TABLE // 2].mean() > 1.4 * body.lamps[0, TABLE // 2, TABLE // 2].mean()
+
+
+@pytest.mark.parametrize("name", ["flat", "clamshell", "rembrandt", "rim"])
+def test_large_lamps_are_sky_that_shades_like_them(name: str) -> None:
+    lighting = preset(name)
+    part = part_of(lighting, np.eye(3), sky_of(lighting))
+    normals = table_normals(TABLE)
+    around = np.linalg.norm(encode_normals(normals), axis=-1) < 1
+    error = (part.ambient + part.lamps.sum(0) - shade_normals(lighting, normals))[around]
+    assert np.abs(error).mean() < 0.012
 
 
 def test_light_adds_up_and_scales(model: HybridModel, renderer: Renderer, exact: ExactRelighter) -> None:
@@ -146,19 +179,28 @@ def test_light_adds_up_and_scales(model: HybridModel, renderer: Renderer, exact:
 
 def test_the_shadow_lies_on_the_far_side_of_the_nose(model: HybridModel) -> None:
     shading = Shading(model)
-    h, w = model.transport.shape[:2]
+    h, w = model.horizons.shape[1:]
     marks = model.camera.project(model.neutral @ model.rotation.T + model.translation) * w / model.canvas[0]
     y, x = np.mgrid[:h, :w]
     nose = marks[4]
     width = np.ptp(marks[[50, 280], 0])
     around = (np.abs(x - nose[0]) < 0.5 * width) & (np.abs(y - nose[1]) < 0.5 * width)
     for az, side in ((-50, 1), (50, -1)):
-        dark = np.where(around, 1 - shading.shadow(sun(az, 25), np.eye(3))[..., 0], 0)
-        assert dark.sum() > 3  # the nose throws a shadow
+        _, (seen,) = shading.atlas.received(shading.body(sun(az, 25)))
+        dark = np.where(around, 1 - seen[:h], 0)
+        assert dark.sum() > 30  # the nose throws a shadow
         assert ((dark * x).sum() / dark.sum() - nose[0]) * side > 0
-    even = shading.shadow(Lighting("even", ambient(1.0)), np.eye(3))
-    assert even.min() >= 0
-    assert even.max() <= 1
+        edge = (dark > 0.1) & (dark < 0.9)
+        assert edge.sum() < 0.5 * (dark > 0.5).sum()  # with an edge
+
+
+def test_a_closed_sky_is_darker_and_never_brighter(model: HybridModel) -> None:
+    shading = Shading(model)
+    opened = shading.openness(shading.body(Lighting("even", ambient(1.0))))
+    assert opened.min() >= 0
+    assert opened.max() <= 1
+    eye = model.camera.project(model.neutral[133] @ model.rotation.T + model.translation) * atlas_scale(model)
+    assert opened[int(eye[1]), int(eye[0]), 0] < 0.9  # the inner corner of an eye
 
 
 def test_highlights_roll_off_and_never_clip_early() -> None:
@@ -183,8 +225,12 @@ def test_a_blend_begins_with_one_light_and_ends_with_the_other(model: HybridMode
 def test_the_lit_person_lights_itself_a_little(model: HybridModel) -> None:
     """Radiosity: in step with the lamp's power, less than what was received, none without light."""
     shading = Shading(model)
-    one, two = (shading.bounce(sun(40, 10, gain), np.eye(3)) for gain in (1.0, 2.0))
+
+    def bounce(lighting: Lighting) -> np.ndarray:
+        return shading.atlas.bounce(shading.atlas.received(shading.body(lighting))[0])
+
+    one, two = (bounce(sun(40, 10, gain)) for gain in (1.0, 2.0))
     assert two == pytest.approx(2 * one, rel=0.02)
     assert (one > 0.002).all()
     assert (one < OWN_VIEW * shade_normals(sun(40, 10), np.array([[0.0, 0.0, 1.0]]))).all()
-    assert shading.bounce(sun(180, 0), np.eye(3)).max() < 0.2 * one.max()  # from behind hardly anything is lit
+    assert bounce(sun(180, 0)).max() < 0.2 * one.max()  # from behind hardly anything is lit

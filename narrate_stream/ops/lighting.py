@@ -8,6 +8,7 @@ squarely under a light of colour 1 has shading 1. All values are linear.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,22 @@ def fit_sh(level: NDArray[Any], normals: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(c / mean)
 
 
+def rotated_sh(sh: NDArray[Any], rotation: NDArray[Any]) -> Array:
+    """(9, C) coefficients of the light `sh` (9, C) turned by rotation (3, 3): what shone from d shines from R d."""
+    around = stage_directions(36)
+    turned = sh_basis(around @ np.asarray(rotation).T)
+    return np.asarray(np.linalg.solve(turned.T @ turned, turned.T @ (sh_basis(around) @ sh)), np.float32)
+
+
+def area_sh(d: NDArray[Any], colour: NDArray[Any], softness: float) -> Array:
+    """(9, 3) radiance coefficients of a large area light as `shade_normals` shades it: zonal about d (3,)."""
+    t, weight = np.polynomial.legendre.leggauss(64)  # type: ignore[no-untyped-call]
+    lit = shade_lamp(t, np.ones(3), softness) * (2 * np.pi * weight)[:, None]  # (64, 3)
+    orders = np.stack([(p[:, None] * lit).sum(0) for p in (np.ones_like(t), t, 1.5 * t * t - 0.5)])  # (3, 3)
+    each = orders[[0, 1, 1, 1, 2, 2, 2, 2, 2]] / COSINE[:, None]
+    return np.asarray(sh_basis(np.asarray(d, np.float64))[:, None] * each * colour, np.float32)
+
+
 def encode_normals(n: NDArray[Any]) -> NDArray[np.float64]:
     """(..., 3) unit normals -> (..., 2) equal-area coordinates; (0, 0) faces the viewer, length 1 is edge-on."""
     return np.asarray(n[..., :2] / np.sqrt(np.maximum(1 + n[..., 2:], 0.2)))
@@ -120,9 +137,10 @@ def decode_normals(e: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(n / np.linalg.norm(n, axis=-1, keepdims=True))
 
 
-def table_normals() -> NDArray[np.float64]:
-    """(TABLE, TABLE, 3) the normal of every entry of a shading table; row = y downward in index, i.e. e_y ascending."""
-    axis = (np.arange(TABLE) / (TABLE - 1) * 2 - 1) * EXTENT
+@lru_cache(maxsize=4)
+def table_normals(side: int = TABLE) -> NDArray[np.float64]:
+    """(side, side, 3) the normal of every entry of a shading table; row = y downward in index, i.e. e_y ascending."""
+    axis = (np.arange(side) / (side - 1) * 2 - 1) * EXTENT
     return decode_normals(np.stack(np.meshgrid(axis, axis), -1))
 
 
@@ -133,30 +151,23 @@ def soft_cosine(cosine: NDArray[Any], softness: Any) -> NDArray[np.float64]:
     return np.asarray(rounded)
 
 
+def area_spread(softness: float) -> float:
+    """Radius in radians of a lamp of this softness, seen from the subject."""
+    return 0.5 * softness
+
+
+def shade_lamp(cosine: NDArray[Any], colour: NDArray[Any], softness: float) -> NDArray[np.float64]:
+    """(..., 3) unshadowed skin shading by one lamp at cosines (...): its light wraps round by colour, red most."""
+    wrap = area_spread(softness) + BLEED * (1 if softness > 0 else 0.35)
+    return np.asarray(soft_cosine(np.asarray(cosine)[..., None], wrap) * colour)
+
+
 def shade_normals(lighting: Lighting, n: NDArray[Any]) -> NDArray[np.float64]:
     """(..., 3) unshadowed skin shading of normals (..., 3): SH environment plus wrapped explicit lights."""
     out = np.maximum(sh_shading(lighting.sh, n), 0)
     for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
-        cosine = (n @ d)[..., None]
-        out = out + soft_cosine(cosine, 0.5 * softness + BLEED * (1 if softness > 0 else 0.35)) * colour
+        out = out + shade_lamp(n @ d, colour, float(softness))
     return np.asarray(out)
-
-
-def highlight_normals(lighting: Lighting, n: NDArray[Any], sharpness: float = 28.0) -> NDArray[np.float64]:
-    """(..., 3) specular reflection toward the viewer (0, 0, 1) for unit gloss: normalised Blinn-Phong lobes of the
-    explicit lights and the blurred environment in the mirror direction, with Schlick's Fresnel (F0 0.04)."""
-    out = np.zeros((*n.shape[:-1], 3))
-    facing = np.clip(n[..., 2:], 0, 1)
-    fresnel = 0.04 + 0.96 * (1 - facing) ** 5 * 0.35
-    for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
-        half = np.asarray(d, np.float64) + np.array([0.0, 0.0, 1.0])
-        half = half / (np.linalg.norm(half) + 1e-9)
-        s = sharpness / (1 + 2.5 * float(softness))
-        lobe = np.clip(n @ half, 0, 1) ** s * (s + 8) / 8
-        out += lobe[..., None] * colour * np.clip(n @ d, 0, 1)[..., None] ** 0.5
-    if lighting.mirror is not None:
-        out += sample_equirectangular(lighting.mirror, 2 * facing * n - [0, 0, 1])
-    return np.asarray(out * fresnel)
 
 
 def sample_equirectangular(image: NDArray[Any], d: NDArray[Any]) -> NDArray[np.float64]:
@@ -212,7 +223,7 @@ def environment(radiance: NDArray[Any], name: str, exposure: float | None = None
     if exposure is None:
         around = np.array([direction(a, e) for a in (-40, 0, 40) for e in (-20, 10, 35)])
         exposure = 0.95 / max(float(shade_normals(raw, around).mean()), 1e-6)
-    blurred = blurred_environment(np.asarray(radiance, np.float64))
+    blurred = blurred_environment(rest)  # the lamps have lobes of their own
     return Lighting(
         name,
         raw.sh * exposure,
@@ -326,14 +337,3 @@ def sun(az: float, el: float, gain: float = 1.0) -> Lighting:
         colours=np.full((1, 3), gain, np.float32),
         softness=np.zeros(1, np.float32),
     )
-
-
-def stage_weights(
-    d: NDArray[Any], count: int = STAGE_LIGHTS, near: int = 4
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(near,) indices of the stage lights closest to direction d (3,), and their weights (sum 1)."""
-    cosine = stage_directions(count) @ (np.asarray(d, np.float64) / (np.linalg.norm(d) + 1e-12))
-    index = np.argsort(-cosine)[:near]
-    angle = np.arccos(np.clip(cosine[index], -1, 1))
-    weight = 1 / (angle + 0.03) ** 2
-    return index, weight / weight.sum()
