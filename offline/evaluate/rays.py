@@ -1,0 +1,222 @@
+"""Rays on the posed mesh of a model: which point of it a pixel shows, and what that point sees.
+
+Nothing of the relighter's is used: the mesh, its atlas coordinates and its matte are all there is. Warp's ray queries on
+a bounding volume hierarchy do the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.renderer import gather
+from offline.facemesh import vertex_normals
+
+F64 = NDArray[np.float64]
+AWAY = 0.06  # cm: rays start this far off the surface, or it would shadow itself
+REACH = 120.0  # cm: nothing of a person is farther from another part of it
+GRAZING = 0.035  # sine of the least angle (2 degrees) above the surface under which light is traced
+LAYERS = 12  # sheets of the mesh that a ray from the camera may pass until it finds the one that is shown
+PROBES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [1 / 3] * 3], np.float32)
+
+
+@wp.kernel
+def shown_pass(
+    mesh: wp.uint64,
+    triangles: wp.array(dtype=wp.vec3i),
+    source: wp.array(dtype=wp.vec2),
+    rays: wp.array(dtype=wp.vec3),
+    wanted: wp.array(dtype=wp.vec2),
+    tolerance: float,
+    layers: int,
+    face: wp.array(dtype=int),
+    weight: wp.array(dtype=wp.vec3),
+):
+    """Along ray i from the camera: the first triangle whose atlas coordinate is the wanted one, and the weights of its
+    corners; -1 where there is none."""
+    i = wp.tid()
+    face[i] = -1
+    near = float(0.0)
+    for _ in range(layers):
+        hit = wp.mesh_query_ray(mesh, rays[i] * near, rays[i], 1.0e4)
+        if not hit.result:
+            return
+        near += hit.t + 1.0e-4
+        corner = triangles[hit.face]
+        rest = 1.0 - hit.u - hit.v
+        at = source[corner[0]] * hit.u + source[corner[1]] * hit.v + source[corner[2]] * rest
+        if wp.length(at - wanted[i]) < tolerance:
+            face[i] = hit.face
+            weight[i] = wp.vec3(hit.u, hit.v, rest)
+            return
+
+
+@wp.kernel
+def sees_pass(
+    solid: wp.uint64,
+    sheer: wp.uint64,
+    triangles: wp.array(dtype=wp.vec3i),
+    source: wp.array(dtype=wp.vec3),
+    alpha: wp.array2d(dtype=wp.uint8),
+    start: wp.array(dtype=wp.vec3),
+    directions: wp.array2d(dtype=wp.vec3),
+    farthest: float,
+    layers: int,
+    out: wp.array2d(dtype=wp.uint8),
+):
+    """out[i, k] = 1 where nothing lies in direction k of point i; a direction of length 0 is not asked for. `triangles`
+    and `source` belong to the sheer mesh, which stops light only where its matte does."""
+    i, k = wp.tid()
+    d = directions[i, k]
+    if wp.length_sq(d) < 0.25:
+        return
+    if wp.mesh_query_ray_anyhit(solid, start[i], d, farthest):
+        return
+    near = float(0.0)
+    for _ in range(layers):
+        hit = wp.mesh_query_ray(sheer, start[i] + d * near, d, farthest)
+        if not hit.result:
+            break
+        near += hit.t + 1.0e-4
+        corner = triangles[hit.face]
+        rest = 1.0 - hit.u - hit.v
+        at = source[corner[0]] * hit.u + source[corner[1]] * hit.v + source[corner[2]] * rest
+        x = wp.clamp(int(at[0] + 0.5), 0, alpha.shape[1] - 1)
+        y = wp.clamp(int(at[1] + 0.5), 0, alpha.shape[0] - 1)
+        if float(alpha[y, x]) * wp.clamp(at[2], 0.0, 1.0) >= 127.5:
+            return
+    out[i, k] = wp.uint8(1)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Points of a model's surface, wherever the mesh is: triangle (N,), weights of its corners (N, 3), atlas x and y
+    (N, 2) in the atlas' own pixels."""
+
+    face: NDArray[np.int32]
+    weight: F64
+    atlas: F64
+
+    def __len__(self) -> int:
+        return len(self.face)
+
+    def __getitem__(self, which: Any) -> Places:
+        return Places(self.face[which], self.weight[which], self.atlas[which])
+
+
+@dataclass(frozen=True)
+class PosedPoints:
+    """The same points on a posed mesh, camera space: position (N, 3) cm; outward (N, 3) the mesh's own smooth normal;
+    turn (N, 3, 3) takes the portrait's normals to this pose and expression (not of unit length)."""
+
+    position: F64
+    outward: F64
+    turn: F64
+
+
+def solid_triangles(model: HybridModel) -> NDArray[np.bool_]:
+    """(T,) the triangles that the matte covers wholly, as far as corners, edges and middle tell."""
+    corners = model.source[model.triangles].astype(np.float32)
+    at = np.einsum("pk,tkc->tpc", PROBES, corners).reshape(-1, 3)
+    cover = gather(model.alpha, np.ascontiguousarray(at[:, 0]), np.ascontiguousarray(at[:, 1])) * at[:, 2]
+    return np.asarray((cover.reshape(len(corners), -1) > 250).all(1))
+
+
+class PosedMesh:
+    """A model's mesh with its vertices at `points` (V, 3) cm, camera space."""
+
+    def __init__(self, model: HybridModel, points: NDArray[Any], device: str = "cpu") -> None:
+        self.model, self.device = model, device
+        self.points = np.asarray(points, np.float64)
+        self._all = self._mesh(model.triangles)
+        solid = solid_triangles(model)
+        self._solid, self._sheer = self._mesh(model.triangles[solid]), self._mesh(model.triangles[~solid])
+        self._sheer_triangles = wp.array(model.triangles[~solid], dtype=wp.vec3i, device=device)
+        self._source = wp.array(np.ascontiguousarray(model.source, np.float32), dtype=wp.vec3, device=device)
+        self._alpha = wp.array(model.alpha, device=device)
+        self._normals = vertex_normals(self.points, model.triangles)
+
+    def _mesh(self, triangles: NDArray[np.int32]) -> wp.Mesh:
+        return wp.Mesh(
+            points=wp.array(self.points.astype(np.float32), dtype=wp.vec3, device=self.device),
+            indices=wp.array(np.ascontiguousarray(triangles, np.int32).ravel(), dtype=wp.int32, device=self.device),
+        )
+
+    def shown(self, rays: F64, atlas: F64, tolerance: float) -> tuple[Places, NDArray[np.bool_]]:
+        """What the camera's rays (N, 3) meet where the picture shows `atlas` (N, 2), to within `tolerance` atlas
+        pixels; and which of the N were found (the Places are of those only)."""
+        n, d = len(rays), self.device
+        face, weight = wp.zeros(n, dtype=int, device=d), wp.zeros(n, dtype=wp.vec3, device=d)
+        unit = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+        given = [
+            self._all.id,
+            wp.array(self.model.triangles, dtype=wp.vec3i, device=d),
+            wp.array(np.ascontiguousarray(self.model.source[:, :2]), dtype=wp.vec2, device=d),
+            wp.array(unit.astype(np.float32), dtype=wp.vec3, device=d),
+            wp.array(atlas.astype(np.float32), dtype=wp.vec2, device=d),
+            float(tolerance),
+            LAYERS,
+            face,
+            weight,
+        ]
+        wp.launch(shown_pass, dim=n, inputs=given, device=d)
+        found = face.numpy() >= 0
+        places = Places(face.numpy()[found], weight.numpy()[found].astype(np.float64), np.asarray(atlas)[found])
+        return places, found
+
+    def at(self, places: Places) -> PosedPoints:
+        """These places in this pose."""
+        corner = self.model.triangles[places.face]
+        now = self.points[corner]
+        position = np.einsum("nk,nkc->nc", places.weight, now)
+        outward = np.einsum("nk,nkc->nc", places.weight, self._normals[corner])
+        outward /= np.linalg.norm(outward, axis=-1, keepdims=True) + 1e-12
+        return PosedPoints(position, outward, normal_turn(self.model.vertices[corner].astype(np.float64), now))
+
+    def sees(self, start: F64, directions: NDArray[Any]) -> NDArray[np.bool_]:
+        """(N, K) whether the points (N, 3) see out in directions (N, K, 3) of length 1; those of length 0 do not."""
+        out = wp.zeros(directions.shape[:2], dtype=wp.uint8, device=self.device)
+        given = [
+            self._solid.id,
+            self._sheer.id,
+            self._sheer_triangles,
+            self._source,
+            self._alpha,
+            wp.array(start.astype(np.float32), dtype=wp.vec3, device=self.device),
+            wp.array(np.ascontiguousarray(directions, np.float32), dtype=wp.vec3, device=self.device),
+            REACH,
+            LAYERS,
+            out,
+        ]
+        wp.launch(sees_pass, dim=directions.shape[:2], inputs=given, device=self.device)
+        return np.asarray(out.numpy() > 0)
+
+
+def normal_turn(rest: F64, now: F64) -> F64:
+    """(N, 3, 3) what takes normals on triangles `rest` (N, 3, 3: corner, axis) to the same triangles `now`: the inverse
+    transpose of the deformation, a rotation where the triangle moved rigidly."""
+    then, after = (triangle_frame(t) for t in (rest, now))
+    deformation = after @ np.linalg.inv(then)
+    return np.asarray(np.swapaxes(np.linalg.inv(deformation), -1, -2))
+
+
+def triangle_frame(corners: F64) -> F64:
+    """(N, 3, 3) two edges and the unit normal of triangles (N, 3, 3), as columns."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    n = np.cross(a, b)
+    n = n / (np.linalg.norm(n, axis=-1, keepdims=True) + 1e-12)
+    return np.stack([a, b, n], -1)
+
+
+def lifted(directions: NDArray[Any], outward: F64) -> NDArray[Any]:
+    """Directions (N, K, 3), those below the surface's horizon raised to GRAZING above it: what reaches a point from
+    there came in beside it."""
+    out = outward[:, None].astype(directions.dtype)
+    height = (directions * out).sum(-1, keepdims=True)
+    raised = directions + (np.maximum(height, GRAZING) - height) * out
+    return np.asarray(raised / np.linalg.norm(raised, axis=-1, keepdims=True))
