@@ -23,10 +23,12 @@ FLAT = 0.15  # share of an environment's samples that goes anywhere, lest a dark
 
 
 class Emitter(Protocol):
-    """One source of light; `power`: about the shading it gives."""
+    """One source of light."""
 
     @property
-    def power(self) -> float: ...
+    def power(self) -> float:
+        """About the shading it gives: decides how many samples it gets."""
+        ...
 
     def draw(self, normals: F64, squares: F64) -> Drawn:
         """Samples for points with these shading normals (N, 3), from numbers `squares` (N, K, 2) in 0..1."""
@@ -66,7 +68,7 @@ def turned(cosine: F64, turn: F64, axis: F64) -> F64:
 
 def dots(directions: NDArray[Any], axis: NDArray[Any]) -> NDArray[Any]:
     """(N, K) cosines of directions (N, K, 3) to the axis (N, 3) of their point."""
-    return np.einsum("nkc,nc->nk", directions, axis.astype(directions.dtype))
+    return np.asarray(np.einsum("nkc,nc->nk", directions, axis.astype(directions.dtype)))
 
 
 @dataclass(frozen=True)

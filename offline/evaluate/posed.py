@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.fusion import head_framing
+from narrate_stream.ops.geometry import Camera
 from narrate_stream.renderer import GBuffer, Renderer
 from narrate_stream.types import AvatarMotion
 from offline.evaluate.rays import Places, PosedMesh
@@ -29,17 +31,25 @@ from offline.preprocess import OVAL
 
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+LANDMARKS = 468
 
 
 @dataclass(frozen=True)
 class Pose:
-    """One view: gbuffer; the posed mesh; face (H, W) the pixels that are compared; places and surface: what they show."""
+    """One view: gbuffer and its camera; the posed mesh; face (H, W) the pixels that are compared; places and surface:
+    what they show."""
 
     gbuffer: GBuffer
+    camera: Camera
     mesh: PosedMesh
     face: Mask
     places: Places
     surface: Surface
+
+    @property
+    def gloss(self) -> F64:
+        """(N,) of the face's pixels, 0..1."""
+        return atlas_sample(self.mesh.model.surface, self.places)[:, 3] / 255
 
     def pictures(self, light: Light, thrown: Places, samples: int = SAMPLES) -> tuple[F64, F64, Shone]:
         """The face's pixels by brute force, (N, 3) sRGB 0..1, the same with nothing in the light's way, and the light
@@ -47,8 +57,8 @@ class Pose:
         truth = Truth(self.mesh, light, samples=samples)
         shone, bounce = truth.shone(self.surface), bounce_of(truth, thrown)
         albedo = linear_of(self.gbuffer.base[self.face].astype(np.float64))
-        gloss = atlas_sample(self.mesh.model.surface, self.places)[:, 3] / 255
-        return developed(albedo, gloss, shone, bounce), developed(albedo, gloss, shone.unhidden(), bounce), shone
+        lit, unhidden = (developed(albedo, self.gloss, s, bounce) for s in (shone, shone.unhidden()))
+        return lit, unhidden, shone
 
 
 class Sitting:
@@ -64,7 +74,8 @@ class Sitting:
         """The mesh, its picture before light and the face in it."""
         gbuffer = self.renderer(motion)
         mesh = PosedMesh(self.model, self.renderer.deform(motion))
-        face = face_pixels(gbuffer, self.oval)
+        marks = self.renderer.camera.project(mesh.points[:LANDMARKS])  # a model's first vertices
+        face = face_pixels(gbuffer, self.oval) & hull(marks, gbuffer.covered.shape)
         rows, columns = np.nonzero(face)
         atlas = atlas_of(gbuffer)[rows, columns]
         rays = self.renderer.camera.unproject(np.stack([columns, rows], -1).astype(np.float64), -1.0)
@@ -72,7 +83,7 @@ class Sitting:
         surface = surface_at(mesh, places)
         found[found] = whole = unfolded(surface)
         face[rows[~found], columns[~found]] = False
-        return Pose(gbuffer, mesh, face, places[whole], surface[whole])
+        return Pose(gbuffer, self.renderer.camera, mesh, face, places[whole], surface[whole])
 
 
 def unfolded(surface: Surface) -> Mask:
@@ -94,8 +105,15 @@ def face_oval(model: HybridModel) -> Mask:
     return polygon_mask(marks[list(OVAL)], (model.canvas[1], model.canvas[0]))
 
 
+def hull(points: F64, shape: tuple[int, ...]) -> Mask:
+    """(H, W) inside of the convex hull of points (N, 2)."""
+    outline = cv2.convexHull(np.round(points).astype(np.int32))
+    return np.asarray(cv2.fillConvexPoly(np.zeros(shape, np.uint8), outline, 1) > 0)
+
+
 def face_pixels(gbuffer: GBuffer, oval: Mask) -> Mask:
-    """(H, W) opaque pixels of skin inside the portrait's oval. What is seen through its openings lies below the canvas
+    """(H, W) opaque pixels that show what lies inside the portrait's oval: the layer behind the face's edge shows some
+    of it again, so they count only where the face is. What is seen through its openings lies below the canvas
     in the atlas; it is not compared, since the rig sets eyes back behind the lids to layer them, and their shade with
     it."""
     x, y = np.moveaxis(np.round(atlas_of(gbuffer)).astype(int), -1, 0)

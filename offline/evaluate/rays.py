@@ -1,7 +1,6 @@
 """Rays on the posed mesh of a model: which point of it a pixel shows, and what that point sees.
 
-Nothing of the relighter's is used: the mesh, its atlas coordinates and its matte are all there is. Warp's ray queries on
-a bounding volume hierarchy do the work.
+Nothing of the relighter's is used: the mesh, its atlas coordinates and its matte are all there is.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.kernels.rays import sees_pass, shown_pass
 from narrate_stream.renderer import gather
 from offline.facemesh import vertex_normals
 
@@ -22,75 +22,9 @@ AWAY = 0.06  # cm: rays start this far off the surface, or it would shadow itsel
 REACH = 120.0  # cm: nothing of a person is farther from another part of it
 GRAZING = 0.035  # sine of the least angle (2 degrees) above the surface under which light is traced
 LAYERS = 12  # sheets of the mesh that a ray from the camera may pass until it finds the one that is shown
-PROBES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [1 / 3] * 3], np.float32)
-
-
-@wp.kernel
-def shown_pass(
-    mesh: wp.uint64,
-    triangles: wp.array(dtype=wp.vec3i),
-    source: wp.array(dtype=wp.vec2),
-    rays: wp.array(dtype=wp.vec3),
-    wanted: wp.array(dtype=wp.vec2),
-    tolerance: float,
-    layers: int,
-    face: wp.array(dtype=int),
-    weight: wp.array(dtype=wp.vec3),
-):
-    """Along ray i from the camera: the first triangle whose atlas coordinate is the wanted one, and the weights of its
-    corners; -1 where there is none."""
-    i = wp.tid()
-    face[i] = -1
-    near = float(0.0)
-    for _ in range(layers):
-        hit = wp.mesh_query_ray(mesh, rays[i] * near, rays[i], 1.0e4)
-        if not hit.result:
-            return
-        near += hit.t + 1.0e-4
-        corner = triangles[hit.face]
-        rest = 1.0 - hit.u - hit.v
-        at = source[corner[0]] * hit.u + source[corner[1]] * hit.v + source[corner[2]] * rest
-        if wp.length(at - wanted[i]) < tolerance:
-            face[i] = hit.face
-            weight[i] = wp.vec3(hit.u, hit.v, rest)
-            return
-
-
-@wp.kernel
-def sees_pass(
-    solid: wp.uint64,
-    sheer: wp.uint64,
-    triangles: wp.array(dtype=wp.vec3i),
-    source: wp.array(dtype=wp.vec3),
-    alpha: wp.array2d(dtype=wp.uint8),
-    start: wp.array(dtype=wp.vec3),
-    directions: wp.array2d(dtype=wp.vec3),
-    farthest: float,
-    layers: int,
-    out: wp.array2d(dtype=wp.uint8),
-):
-    """out[i, k] = 1 where nothing lies in direction k of point i; a direction of length 0 is not asked for. `triangles`
-    and `source` belong to the sheer mesh, which stops light only where its matte does."""
-    i, k = wp.tid()
-    d = directions[i, k]
-    if wp.length_sq(d) < 0.25:
-        return
-    if wp.mesh_query_ray_anyhit(solid, start[i], d, farthest):
-        return
-    near = float(0.0)
-    for _ in range(layers):
-        hit = wp.mesh_query_ray(sheer, start[i] + d * near, d, farthest)
-        if not hit.result:
-            break
-        near += hit.t + 1.0e-4
-        corner = triangles[hit.face]
-        rest = 1.0 - hit.u - hit.v
-        at = source[corner[0]] * hit.u + source[corner[1]] * hit.v + source[corner[2]] * rest
-        x = wp.clamp(int(at[0] + 0.5), 0, alpha.shape[1] - 1)
-        y = wp.clamp(int(at[1] + 0.5), 0, alpha.shape[0] - 1)
-        if float(alpha[y, x]) * wp.clamp(at[2], 0.0, 1.0) >= 127.5:
-            return
-    out[i, k] = wp.uint8(1)
+PROBES = np.array(
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [1 / 3] * 3], np.float32
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +81,7 @@ class PosedMesh:
             indices=wp.array(np.ascontiguousarray(triangles, np.int32).ravel(), dtype=wp.int32, device=self.device),
         )
 
-    def shown(self, rays: F64, atlas: F64, tolerance: float) -> tuple[Places, NDArray[np.bool_]]:
+    def shown(self, rays: F64, atlas: NDArray[Any], tolerance: float) -> tuple[Places, NDArray[np.bool_]]:
         """What the camera's rays (N, 3) meet where the picture shows `atlas` (N, 2), to within `tolerance` atlas
         pixels; and which of the N were found (the Places are of those only)."""
         n, d = len(rays), self.device
@@ -166,7 +100,9 @@ class PosedMesh:
         ]
         wp.launch(shown_pass, dim=n, inputs=given, device=d)
         found = face.numpy() >= 0
-        places = Places(face.numpy()[found], weight.numpy()[found].astype(np.float64), np.asarray(atlas)[found])
+        places = Places(
+            face.numpy()[found], weight.numpy()[found].astype(np.float64), np.asarray(atlas[found], np.float64)
+        )
         return places, found
 
     def at(self, places: Places) -> PosedPoints:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ LIGHTS = ("rembrandt", "split", "rim", "butterfly", "sun:60,20", "sun:-40,35")
 VIEWS = (View(0, 0), View(25, 8), View(-25, -8))
 SIZE = 256  # pixels of the picture's side; the face is about 110 of them
 TAKEN = 0.1  # share of the light that must be missing for a pixel to count as shadow
+TILE = 240  # pixels of a face on the sheet
 LEAST = 20  # pixels below which a part of the face is not given a number
 FORMATS = {
     "live": "5.2f",
@@ -144,13 +146,25 @@ def summary(shots: Mapping[tuple[str, str, str], Row]) -> dict[str, dict[str, Ro
 
 
 def triple(pose: Pose, shot: Shot, title: str) -> Image:
-    """(S, 3S, 3) reference, live, and live - reference four times over grey; only what is compared."""
-    pictures = []
+    """(TILE, 3 TILE, 3) reference, live, and live - reference four times over grey; only what is compared."""
+    rows, columns = (np.flatnonzero(pose.face.any(axis)) for axis in (1, 0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    tiles = []
     for values in (shot.truth, shot.live, 0.5 + 4 * (shot.live - shot.truth)):
         picture = np.full((*pose.face.shape, 3), 40, np.uint8)
         picture[pose.face] = np.clip(values, 0, 1) * 255 + 0.5
-        pictures.append(picture)
-    return np.concatenate([titled(pictures[0], title), pictures[1], titled(pictures[2], psnr_text(shot))], 1)
+        tiles.append(fitted(picture[box]))
+    return np.concatenate([titled(tiles[0], title), tiles[1], titled(tiles[2], psnr_text(shot))], 1)
+
+
+def fitted(picture: Image) -> Image:
+    """(TILE, TILE, 3) the picture as large as it fits, its pixels to be seen."""
+    k = TILE / max(picture.shape[:2])
+    w, h = (min(TILE, round(n * k)) for n in picture.shape[1::-1])
+    out = np.full((TILE, TILE, 3), 40, np.uint8)
+    x, y = (TILE - w) // 2, (TILE - h) // 2
+    out[y : y + h, x : x + w] = cv2.resize(np.ascontiguousarray(picture), (w, h), interpolation=cv2.INTER_NEAREST)
+    return out
 
 
 def psnr_text(shot: Shot) -> str:

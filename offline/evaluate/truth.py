@@ -18,7 +18,7 @@ It needs a model, the view of a `Renderer` and a LIGHT: nothing of how the relig
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.errors import LightError
 from narrate_stream.lights import parse_light, read_map
 from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
@@ -60,7 +61,7 @@ class Shone:
     @property
     def taken(self) -> F64:
         """(N,) 0..1 the share of the light that something else keeps off the point."""
-        return np.clip(1 - self.diffuse.mean(-1) / np.maximum(self.open_diffuse.mean(-1), 1e-6), 0, 1)
+        return np.asarray(np.clip(1 - self.diffuse.mean(-1) / np.maximum(self.open_diffuse.mean(-1), 1e-6), 0, 1))
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,18 @@ class Light:
     lighting: Lighting
     emitters: tuple[Emitter, ...]
 
+    @classmethod
+    def of(cls, lighting: Lighting) -> Light:
+        """Lamps and sky, which are all there is to a `Lighting` that was not made from a map."""
+        sky = (Sky(lighting.sh),) if np.abs(lighting.sh).max() > 0 else ()
+        return cls(lighting.name, lighting, (*lamps_of(lighting), *sky))
+
 
 def light_of(text: str, model: HybridModel) -> Light:
-    """The LIGHT `text`. Raises LightError."""
+    """The LIGHT `text`. Raises LightError, also for the portrait's own light, which nobody knows well enough."""
     lighting = parse_light(text, model)
+    if lighting.original:
+        raise LightError(f"{text}: the portrait's own light cannot be traced; it is not known as lamps or a sky")
     found = read_map(text)
     if found is not None:
         name, radiance = found
@@ -82,8 +91,7 @@ def light_of(text: str, model: HybridModel) -> Light:
         plain = light_ops.environment(radiance, name, exposure=1.0)
         exposure = float(lighting.sh[0].sum() / max(plain.sh[0].sum(), 1e-12))
         return Light(Path(name).stem, lighting, (Environment(radiance * exposure),))
-    sky = (Sky(lighting.sh),) if np.abs(lighting.sh).max() > 0 else ()
-    return Light(text, lighting, (*lamps_of(lighting), *sky))
+    return replace(Light.of(lighting), name=text)
 
 
 def fresnel(cosine: NDArray[Any]) -> NDArray[Any]:
