@@ -19,6 +19,7 @@ from narrate_stream.ops.lighting import Lighting, map_directions, sample_equirec
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 Drawn = tuple[F32, F32]
+LOW = 0.05  # cosine below which a sky's samples no longer weigh more
 FLAT = 0.15  # share of an environment's samples that goes anywhere, lest a dark part be never asked
 
 
@@ -109,11 +110,12 @@ class Sky:
         return float(self.sh[0].mean() * 0.2820948)
 
     def draw(self, normals: F64, squares: F64) -> Drawn:
-        """By the cosine to the normal. The response is about that cosine, which therefore divides the weight."""
+        """By the cosine to the normal. The response is about that cosine, which therefore divides the weight (not by less
+        than LOW, where the response does not follow it to nothing; that loses less than a thousandth)."""
         cosine = np.sqrt(1 - squares[..., 0])
         directions = turned(cosine, squares[..., 1], normals)
         radiance = sh_basis(directions) @ self.sh
-        weight = radiance / np.maximum(cosine, 1e-3)[..., None] / squares.shape[1]
+        weight = radiance / np.maximum(cosine, LOW)[..., None] / squares.shape[1]
         return directions.astype(np.float32), weight.astype(np.float32)
 
 

@@ -32,6 +32,7 @@ from offline.preprocess import OVAL
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 LANDMARKS = 468
+GRID = 32  # places of the head along the longer side of the canvas
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,10 @@ def face_pixels(gbuffer: GBuffer, oval: Mask) -> Mask:
     return np.asarray(face)
 
 
-def canvas_places(model: HybridModel, step: int = 32) -> Places:
-    """Places of the head, evenly over the canvas."""
+def canvas_places(model: HybridModel) -> Places:
+    """Some hundred places of the head, evenly over the canvas."""
     w, h = model.canvas
+    step = max(1, max(w, h) // GRID)
     grid = np.stack(np.meshgrid(np.arange(0, w, step), np.arange(0, h, step)), -1).reshape(-1, 2)
     head = (model.surface[grid[:, 1], grid[:, 0], 2] > 100) & (model.alpha[grid[:, 1], grid[:, 0]] > 200)
     pixels = grid[head].astype(np.float64)

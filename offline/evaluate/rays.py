@@ -76,6 +76,8 @@ class PosedMesh:
         self._normals = vertex_normals(self.points, model.triangles)
 
     def _mesh(self, triangles: NDArray[np.int32]) -> wp.Mesh:
+        if not len(triangles):
+            triangles = np.zeros((1, 3), np.int32)  # Warp wants one; without area it is never met
         return wp.Mesh(
             points=wp.array(self.points.astype(np.float32), dtype=wp.vec3, device=self.device),
             indices=wp.array(np.ascontiguousarray(triangles, np.int32).ravel(), dtype=wp.int32, device=self.device),
@@ -135,10 +137,11 @@ class PosedMesh:
 
 def normal_turn(rest: F64, now: F64) -> F64:
     """(N, 3, 3) what takes normals on triangles `rest` (N, 3, 3: corner, axis) to the same triangles `now`: the inverse
-    transpose of the deformation, a rotation where the triangle moved rigidly."""
+    transpose of the deformation, a rotation where the triangle moved rigidly. (Pseudo-inverses: closed lips have triangles
+    without area.)"""
     then, after = (triangle_frame(t) for t in (rest, now))
-    deformation = after @ np.linalg.inv(then)
-    return np.asarray(np.swapaxes(np.linalg.inv(deformation), -1, -2))
+    deformation = after @ np.linalg.pinv(then)
+    return np.asarray(np.swapaxes(np.linalg.pinv(deformation), -1, -2))
 
 
 def triangle_frame(corners: F64) -> F64:
