@@ -21,8 +21,9 @@ from narrate_stream.ops.lighting import (
     sun,
 )
 from offline.evaluate.emitters import Environment
+from offline.evaluate.material import HARD, fresnel
 from offline.evaluate.rays import PosedMesh
-from offline.evaluate.truth import HARD, Light, Shone, Surface, Truth, developed, fresnel, light_of
+from offline.evaluate.truth import Light, Shone, Surface, Truth, developed, light_of
 from tests.toy_model import rectangle, sphere, together, toy_model
 
 AHEAD = np.array([0.0, 0.0, 1.0])
@@ -136,6 +137,11 @@ def test_a_map_is_exposed_as_the_relighters(tmp_path: Path) -> None:
 def test_the_portraits_own_light_is_refused() -> None:
     with pytest.raises(LightError, match="cannot be traced"):
         light_of("original", toy_model(*sphere(4)))
+
+
+def test_no_points_are_no_trouble() -> None:
+    mesh, surface = ball()
+    assert Truth(mesh, Light.of(preset("loop"))).shone(surface[:0]).shine.shape == (0, 3)
 
 
 def test_it_repeats_itself() -> None:

@@ -54,7 +54,9 @@ def sees_pass(
 ):
     """out[i, k] = 1 where nothing lies in direction k of point i; a direction of length 0 is not asked for. `triangles`
     and `source` belong to the sheer mesh, which stops light only where its matte does."""
-    i, k = wp.tid()
+    n = wp.tid()
+    i = n // directions.shape[1]
+    k = n - i * directions.shape[1]
     d = directions[i, k]
     if wp.length_sq(d) < 0.25:
         return

@@ -110,8 +110,8 @@ class Sky:
         return float(self.sh[0].mean() * 0.2820948)
 
     def draw(self, normals: F64, squares: F64) -> Drawn:
-        """By the cosine to the normal. The response is about that cosine, which therefore divides the weight (not by less
-        than LOW, where the response does not follow it to nothing; that loses less than a thousandth)."""
+        """By the cosine to the normal. The response is about that cosine, which therefore divides the weight (by no
+        less than LOW, since the response does not follow it to nothing; that loses less than a thousandth)."""
         cosine = np.sqrt(1 - squares[..., 0])
         directions = turned(cosine, squares[..., 1], normals)
         radiance = sh_basis(directions) @ self.sh

@@ -13,6 +13,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.kernels.rasterise import launch
 from narrate_stream.kernels.rays import sees_pass, shown_pass
 from narrate_stream.renderer import gather
 from offline.facemesh import vertex_normals
@@ -100,7 +101,7 @@ class PosedMesh:
             face,
             weight,
         ]
-        wp.launch(shown_pass, dim=n, inputs=given, device=d)
+        launch(shown_pass, n, given, d)
         found = face.numpy() >= 0
         places = Places(
             face.numpy()[found], weight.numpy()[found].astype(np.float64), np.asarray(atlas[found], np.float64)
@@ -118,7 +119,8 @@ class PosedMesh:
 
     def sees(self, start: F64, directions: NDArray[Any]) -> NDArray[np.bool_]:
         """(N, K) whether the points (N, 3) see out in directions (N, K, 3) of length 1; those of length 0 do not."""
-        out = wp.zeros(directions.shape[:2], dtype=wp.uint8, device=self.device)
+        n, k = directions.shape[:2]
+        out = wp.zeros((n, k), dtype=wp.uint8, device=self.device)
         given = [
             self._solid.id,
             self._sheer.id,
@@ -131,14 +133,14 @@ class PosedMesh:
             LAYERS,
             out,
         ]
-        wp.launch(sees_pass, dim=directions.shape[:2], inputs=given, device=self.device)
+        launch(sees_pass, n * k, given, self.device)
         return np.asarray(out.numpy() > 0)
 
 
 def normal_turn(rest: F64, now: F64) -> F64:
     """(N, 3, 3) what takes normals on triangles `rest` (N, 3, 3: corner, axis) to the same triangles `now`: the inverse
-    transpose of the deformation, a rotation where the triangle moved rigidly. (Pseudo-inverses: closed lips have triangles
-    without area.)"""
+    transpose of the deformation, a rotation where the triangle moved rigidly."""
+    # pseudo-inverses: closed lips have triangles without area
     then, after = (triangle_frame(t) for t in (rest, now))
     deformation = after @ np.linalg.pinv(then)
     return np.asarray(np.swapaxes(np.linalg.pinv(deformation), -1, -2))

@@ -2,13 +2,13 @@
 
 What it shades is what the relighter shades: the atlas' albedo, normals and gloss on the posed mesh. What it includes:
 
-- direct light of every lamp, sky and environment map, 256 directions each, by rays against the posed mesh (hair and
-  clothes as the mesh has them, a triangle stops light where the matte covers it): penumbras, occlusion of the sky;
-- skin as `ops.lighting` defines it: the cosine with its red wrap (BLEED), and what comes from below the horizon of the
-  mesh is traced along the horizon, since it has come in beside the point;
-- the highlight sample by sample (Blinn-Phong and Schlick as in `ops.lighting.highlight_normals`, which has them once
-  per lamp), for the true direction of the viewer, behind the same rays; an environment map's own pixels instead of its
-  blurred copy;
+- direct light of every lamp, sky and environment map, 256 directions a point divided among them by their power, by
+  rays against the posed mesh (hair and clothes as the mesh has them, a triangle stops light where the matte covers
+  it): penumbras, occlusion of the sky;
+- skin as `offline.evaluate.material` has it, sample by sample: the cosine with its red wrap, where what comes from
+  below the horizon of the mesh is traced along the horizon, since it has come in beside the point; the highlight, for
+  the true direction of the viewer, of lamps and of an environment map's own pixels, behind the same rays (a sky of
+  harmonics has none, as in the relighter);
 - one bounce as one constant, by the relighter's definition (OWN_VIEW of what the face and neck throw back), from the
   reference's own light;
 - the relighter's tone curve, so that pictures can be compared as they are seen.
@@ -30,18 +30,16 @@ from narrate_stream.errors import LightError
 from narrate_stream.lights import parse_light, read_map
 from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
-from narrate_stream.ops.lighting import BLEED, EXTENT, Lighting, decode_normals, soft_cosine
+from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
 from narrate_stream.relighters import OWN_VIEW, kneed
 from narrate_stream.renderer import gather
-from offline.evaluate.emitters import Emitter, Environment, Lamp, Sky, dots, lamps_of, shares, squares
+from offline.evaluate.emitters import Emitter, Environment, Lamp, Sky, lamps_of, shares, squares
+from offline.evaluate.material import MIRROR, diffuse_response, fresnel, highlight_response, mirror_lobe, wrap
 from offline.evaluate.rays import AWAY, Places, PosedMesh, lifted
 
 F64 = NDArray[np.float64]
-SAMPLES = 256  # directions per point and source
+SAMPLES = 256  # directions per point
 CHUNK = 1024  # points at a time, for memory
-SHARPNESS = 28.0  # of the skin's highlight (`ops.lighting.highlight_normals`)
-MIRROR = 24.0  # of the lobe in which an environment is reflected (`ops.lighting.blurred_environment`)
-HARD = 0.35  # share of the wrap under a point light (`ops.lighting.shade_normals`)
 
 
 @dataclass(frozen=True)
@@ -94,16 +92,6 @@ def light_of(text: str, model: HybridModel) -> Light:
     return replace(Light.of(lighting), name=text)
 
 
-def fresnel(cosine: NDArray[Any]) -> NDArray[Any]:
-    """Share reflected by skin seen at this cosine to its normal."""
-    return np.asarray(0.04 + 0.96 * (1 - np.clip(cosine, 0, 1)) ** 5 * 0.35)
-
-
-def wrap(emitter: Emitter) -> F64:
-    """(3,) how far the cosine goes beyond the horizon, per colour."""
-    return np.asarray(BLEED * (HARD if isinstance(emitter, Lamp) and emitter.radius == 0 else 1))
-
-
 @dataclass(frozen=True)
 class Surface:
     """N points ready to be lit, camera space: start of rays, mesh normal, shading normal, direction to the viewer (N, 3
@@ -118,12 +106,12 @@ class Surface:
         return Surface(self.start[which], self.outward[which], self.normal[which], self.viewer[which])
 
 
-def surface_at(mesh: PosedMesh, places: Places, normals: F64 | None = None) -> Surface:
-    """The model's surface at `places`; `normals` (N, 3), camera space, in place of the model's own."""
+def surface_at(mesh: PosedMesh, places: Places) -> Surface:
+    """The model's surface at `places`."""
     posed = mesh.at(places)
     viewer = -posed.position / np.linalg.norm(posed.position, axis=-1, keepdims=True)
-    normal = np.einsum("nij,nj->ni", posed.turn, model_normals(mesh.model, places)) if normals is None else normals
-    normal = normal / (np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-12)
+    normal = np.einsum("nij,nj->ni", posed.turn, model_normals(mesh.model, places))
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-12
     outward = np.where((posed.outward * normal).sum(-1, keepdims=True) < 0, -1.0, 1.0) * posed.outward  # two-sided
     return Surface(posed.position + AWAY * outward, outward, normal, viewer)
 
@@ -149,19 +137,20 @@ class Truth:
 
     def shone(self, surface: Surface) -> Shone:
         """All emitters on these points."""
-        parts = [self._chunk(surface[i : i + CHUNK]) for i in range(0, len(surface.start), CHUNK)]
-        return Shone(*(np.concatenate(p) if parts else np.zeros((0, 3)) for p in zip(*parts, strict=True)))
+        chunks = range(0, max(1, len(surface.start)), CHUNK)  # one at least, be it empty
+        parts = [self._chunk(surface[i : i + CHUNK]) for i in chunks]
+        return Shone(*(np.concatenate(p) for p in zip(*parts, strict=True)))
 
     def _chunk(self, surface: Surface) -> tuple[F64, ...]:
         diffuse, shine, open_diffuse, open_shine = (np.zeros_like(surface.start) for _ in range(4))
         for emitter, samples in zip(self.light.emitters, self._shares, strict=True):
             directions, weight = emitter.draw(surface.normal, self._squares(surface, samples))
-            value = diffuse_response(surface, directions, wrap(emitter)) * weight
+            value = diffuse_response(surface.normal, directions, wrap(emitter)) * weight
             clear = self._clear(surface, directions, value)
             diffuse += (value * clear).sum(1)
             open_diffuse += value.sum(1)
             if isinstance(emitter, Lamp):
-                value = highlight_response(surface, directions) * weight
+                value = highlight_response(surface.normal, surface.viewer, directions) * weight
             elif isinstance(emitter, Environment):
                 value, clear = self._reflected(surface, emitter)
             else:
@@ -175,8 +164,7 @@ class Truth:
         middle = 2 * np.clip(cosine, 0, 1) * surface.normal - surface.viewer
         middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
         directions, weight = environment.mirrored(middle, MIRROR, self._squares(surface, self.samples))
-        lobe = np.clip(dots(directions, middle), 0, 1)[..., None] ** MIRROR
-        value = fresnel(cosine)[..., None] * lobe * weight
+        value = fresnel(cosine)[..., None] * mirror_lobe(middle, directions) * weight
         return value, self._clear(surface, directions, value)
 
     def _squares(self, surface: Surface, samples: int) -> F64:
@@ -187,21 +175,6 @@ class Truth:
         asked = value.max(-1, keepdims=True) > 0
         way = np.where(asked, lifted(directions, surface.outward), 0)
         return self.mesh.sees(surface.start, way)[..., None]
-
-
-def diffuse_response(surface: Surface, directions: NDArray[Any], width: F64) -> NDArray[Any]:
-    """(N, K, 3) the wrapped cosine."""
-    return np.asarray(soft_cosine(dots(directions, surface.normal)[..., None], width))
-
-
-def highlight_response(surface: Surface, directions: NDArray[Any]) -> NDArray[Any]:
-    """(N, K, 1) the highlight of a lamp in each direction."""
-    normal, viewer = surface.normal.astype(np.float32), surface.viewer.astype(np.float32)
-    half = directions + viewer[:, None]
-    half = half / (np.linalg.norm(half, axis=-1, keepdims=True) + 1e-9)
-    lobe = np.clip(dots(half, normal), 0, 1) ** SHARPNESS * (SHARPNESS + 8) / 8
-    lit = np.clip(dots(directions, normal), 0, 1) ** 0.5
-    return np.asarray((lobe * lit * fresnel((normal * viewer).sum(-1))[:, None])[..., None])
 
 
 def bounce_of(truth: Truth, places: Places) -> F64:
