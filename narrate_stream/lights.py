@@ -44,13 +44,10 @@ def parse_light(text: str, model: HybridModel | None = None) -> Lighting:
         return _sun(text)
     if text.startswith("image:"):
         return light_of_portrait(Path(text[6:]))
-    path, _, degrees = text.rpartition("@") if "@" in text else (text, "", "0")
-    if Path(path).suffix.lower() in IMAGES:
-        try:
-            turn = float(degrees)
-        except ValueError:
-            raise LightError(f"{text}: the rotation after @ must be a number of degrees") from None
-        return environment_light(Path(path), turn)
+    found = read_map(text)
+    if found is not None:
+        name, radiance = found
+        return ops.environment(radiance, name)
     known = ", ".join(ops.PRESETS)
     raise LightError(f"{text!r} is no light: use original, one of {known}, sun:AZ,EL, an environment map or image:FILE")
 
@@ -65,6 +62,21 @@ def _sun(text: str) -> Lighting:
     if len(numbers) == 3 and not 0 <= numbers[2] <= 20:
         raise LightError(f"{text!r}: the gain of a sun lies between 0 and 20")
     return ops.sun(*numbers)
+
+
+def read_map(text: str) -> tuple[str, NDArray[np.float32]] | None:
+    """Name and radiance (64, 128, 3) of an environment map `FILE[@DEG]`, turned by DEG degrees (positive: its contents
+    move to the image's right); None for other LIGHTs. Raises LightError."""
+    file, _, degrees = text.rpartition("@") if "@" in text else (text, "", "0")
+    path = Path(file)
+    if text.startswith("image:") or path.suffix.lower() not in IMAGES:
+        return None
+    try:
+        turn = float(degrees)
+    except ValueError:
+        raise LightError(f"{text}: the rotation after @ must be a number of degrees") from None
+    radiance = read_radiance(path)
+    return f"{path.name}@{turn:g}", np.roll(radiance, round(turn / 360 * radiance.shape[1]), axis=1)
 
 
 def read_radiance(path: Path) -> NDArray[np.float32]:
@@ -103,13 +115,6 @@ def _read_exr(path: Path) -> NDArray[np.float32]:
     except (av.FFmpegError, StopIteration, ValueError) as error:
         raise LightError(f"{path}: the environment map cannot be read ({error})") from error
     return np.asarray(planar if planar.shape[-1] == 3 else np.moveaxis(planar, 0, -1), np.float32)
-
-
-def environment_light(path: Path, turn: float) -> Lighting:
-    """Light of an environment map, turned by `turn` degrees (positive: its contents move to the image's right)."""
-    radiance = read_radiance(path)
-    shift = round(turn / 360 * radiance.shape[1])
-    return ops.environment(np.roll(radiance, shift, axis=1), f"{path.name}@{turn:g}")
 
 
 def light_of_portrait(path: Path) -> Lighting:

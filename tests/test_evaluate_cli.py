@@ -91,3 +91,46 @@ def test_views(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert json.loads(files[1].read_text())["rows"]["weight-free"]["mean"]["psnr"] == 27.5
     assert main(["eval", "views", str(tmp_path), "--limit", "4"]) == 0
     assert asked == {"sitters": 4, "angles": views.ANGLES}
+
+
+@pytest.mark.parametrize("command", ["shading", "consistency"])
+def test_light_on_models(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def evaluated(models: Any, *, progress: Any, sheet: Any = None, **options: Any) -> Any:
+        asked.update(options, models=models)
+        progress("one done")
+        if sheet is not None:
+            sheet.append(np.zeros((4, 8, 3), np.uint8))
+        rows = {"split": {"live": 31.25, "residual": 1.25}, "mean": {"live": 31.25, "residual": 1.25}}
+        return {"models": rows, "views": rows, "lights": rows} if command == "shading" else {"live": rows}
+
+    monkeypatch.setattr(f"offline.evaluate.{command}.evaluate_{command}", evaluated)
+    monkeypatch.setattr("narrate_stream.cli.evaluate.open_model", lambda path: path.name)
+    files = tmp_path / "s.png", tmp_path / "c.json"
+    models = ["a.narrate", "b.narrate", "x/b.narrate"]
+    more = ["--sheet", str(files[0]), "--size", "128"] if command == "shading" else ["--frames", "12"]
+    assert main(["eval", command, *models, "--lights", "split", "sun:1,2", "--json", str(files[1]), *more]) == 0
+    assert asked["models"] == {"a": "a.narrate", "b.narrate": "b.narrate", "x/b.narrate": "b.narrate"}
+    assert asked["lights"] == ["split", "sun:1,2"]
+    assert asked.get("size", 128) == 128
+    assert asked.get("frames", 12) == 12
+    shown = capsys.readouterr()
+    assert "31.25" in shown.out or "1.25" in shown.out
+    assert "one done" in shown.err
+    told = json.loads(files[1].read_text())
+    assert told["eval"] == command
+    assert files[0].exists() == (command == "shading")
+
+
+@pytest.mark.parametrize("arguments", [["shading"], ["consistency"], ["consistency", "x", "--frames", "2"]])
+def test_wrong_usage_on_models(arguments: list[str]) -> None:
+    assert main(["eval", *arguments]) == 2
+
+
+@pytest.mark.parametrize("command", ["shading", "consistency"])
+def test_a_model_that_is_not_there(command: str, tmp_path: Path, sentence: Callable[[], str]) -> None:
+    assert main(["eval", command, str(tmp_path / "none.narrate")]) == 1
+    assert "none.narrate: there is no such file" in sentence()

@@ -1,4 +1,4 @@
-"""`narrate eval normals|relight|views`: the paper's metrics on a data set in a folder."""
+"""`narrate eval`: the paper's metrics on a data set in a folder, and the light of models against brute force."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from typing import Any
 
 import click
 
-from narrate_stream.cli.console import say
-from narrate_stream.cli.options import PATH, Commands
+from narrate_stream.cli.console import open_model, say
+from narrate_stream.cli.options import PATH, Commands, EvenSize
+from narrate_stream.cli.stills import ListCommand
 from narrate_stream.errors import NarrateError
 
 LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N subjects or sitters.")
 JSON = click.option("--json", "json_file", type=PATH, metavar="F.json", help="Write the numbers here as well.")
 DATA = click.argument("data", metavar="DATA", type=PATH)
+MODELS = click.argument("models", metavar="PORTRAIT|MODEL...", nargs=-1, required=True, type=PATH)
+LIGHTS = click.option("--lights", metavar="LIGHT ...", multiple=True, help="Instead of the usual ones.")
 Table = dict[str, dict[str, float]]
 
 
-@click.group("eval", cls=Commands, short_help="Measure normals, relighting and views on a data set.")
+@click.group("eval", cls=Commands, short_help="Measure normals, relighting, views and light.")
 def evaluate() -> None:
-    """Measure normals, relighting and views against a data set in a folder; the tables go to stdout."""
+    """Measure normals, relighting and views against a data set in a folder, and the light on models against brute
+    force and in motion; the tables go to stdout."""
 
 
 @click.command(short_help="Normals against photometric stereo (the paper's table 1).")
@@ -89,8 +93,71 @@ def views(data: Path, limit: int | None, quick: bool, sheet: Path | None, json_f
     write_json(json_file, {"eval": "views", "data": str(data), "rows": table})
 
 
-for command in (normals, relight, views):
+@click.command(cls=ListCommand, short_help="The live light against brute force.")
+@MODELS
+@LIGHTS
+@click.option("--size", type=EvenSize(), default=256, show_default=True, help="Side of the pictures, pixels.")
+@click.option("--sheet", type=PATH, metavar="OUT.png", help="Brute force, live and their difference side by side.")
+@JSON
+def shading(
+    models: tuple[Path, ...], lights: tuple[str, ...], size: int, sheet: Path | None, json_file: Path | None
+) -> None:
+    """The live relighter against light traced by 256 rays a pixel, on the same surface, in the face's skin, from three
+    views. All in dB of sRGB: live and exact, the two relighters; lit and shadow, the live one where less and more than
+    a tenth of the light is kept off; unhidden, what it would be to have no shadow at all. bias: mean of live less
+    truth, bytes; dark: % of the face in shadow. About a minute a model and light map, seconds for other lights.
+
+    For example: narrate eval shading A.narrate B.narrate --lights rembrandt sun:60,20 studio.hdr
+    """
+    check_outputs(json_file, sheet)
+    from offline.evaluate import shading as module
+
+    lines: list[Any] | None = [] if sheet else None
+    tables = module.evaluate_shading(
+        opened(models), lights=listed(lights) or module.LIGHTS, size=size, sheet=lines, progress=say
+    )
+    for name in ("models", "views", "lights"):
+        show(f"shading: means by {name}", tables[name], module.FORMATS)
+    if sheet and lines:
+        write_sheet(sheet, lines)
+    write_json(json_file, {"eval": "shading", "size": size, **tables})
+
+
+@click.command(cls=ListCommand, short_help="The light while head or light turn.")
+@MODELS
+@LIGHTS
+@click.option("--frames", type=click.IntRange(3), default=60, show_default=True, help="Frames of every sequence.")
+@JSON
+def consistency(models: tuple[Path, ...], lights: tuple[str, ...], frames: int, json_file: Path | None) -> None:
+    """Whether the light on fixed places of the skin changes as physics says (brute force on those places) while the
+    head turns from -25 to +25 degrees, and while the light goes once round; beside it, normals estimated anew from
+    every frame. In % of the sequence's shading (RMS): residual, what changes otherwise; lit, the same away from
+    shadows; offset, what is wrong but stays; flicker, second difference in time; moving, physics' own.
+    """
+    check_outputs(json_file)
+    from offline.evaluate import consistency as module
+
+    rows = module.evaluate_consistency(
+        opened(models), lights=listed(lights) or module.LIGHTS, frames=frames, progress=say
+    )
+    for name, table in rows.items():
+        show(f"consistency: {name}", table, module.FORMATS)
+    write_json(json_file, {"eval": "consistency", "frames": frames, "rows": rows})
+
+
+for command in (normals, relight, views, shading, consistency):
     evaluate.add_command(command)
+
+
+def opened(paths: tuple[Path, ...]) -> dict[str, Any]:
+    """Models by the names of their files; by their whole paths where names repeat."""
+    stems = [path.stem for path in paths]
+    return {stem if stems.count(stem) == 1 else str(p): open_model(p) for p, stem in zip(paths, stems, strict=True)}
+
+
+def listed(lights: tuple[str, ...]) -> list[str]:
+    """`a;b` is two lights, as for `narrate grid`."""
+    return [name for part in lights for name in part.split(";")]
 
 
 def report(name: str, data: Path, tables: Iterable[Any], formats: dict[str, str], json_file: Path | None) -> None:
