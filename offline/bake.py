@@ -1,4 +1,4 @@
-"""Baking: the horizons of the surface, from which shadows come, and the packed surface texture."""
+"""Baking: the horizons of the finished mesh, from which shadows come, and the packed surface texture."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from narrate_stream.kernels.visibility import distances
+from narrate_stream.ops.geometry import Camera
 from narrate_stream.ops.horizon import AZIMUTHS, encoded, transfer
 from narrate_stream.ops.lighting import EXTENT, encode_normals, sh_basis
-from narrate_stream.types import Array
 from offline.geometry import Surface
 
 F64 = NDArray[np.float64]
@@ -25,8 +26,9 @@ CALM, POCKET = 0.6, 1.6  # cm: how smooth, and half the width of the pits that a
 NOWHERE = -1e4  # z of what casts no shadow
 
 
-def horizons(points: F64, count: int = AZIMUTHS) -> NDArray[np.uint8]:
-    """(count, h, w) the highest elevation at which points (h, w, 3) hide the sky from each other (`ops.horizon`).
+def horizons(points: F64, seen_from: F64 | None = None, count: int = AZIMUTHS) -> NDArray[np.uint8]:
+    """(count, h, w) the highest elevation at which points (h, w, 3) hide the sky (`ops.horizon`) from `seen_from`
+    (h, w, 3), by default themselves.
 
     Marches over the map in every azimuth, in steps that grow; distances are those of the points themselves, so that a
     camera's perspective does not bend the shadows.
@@ -34,8 +36,7 @@ def horizons(points: F64, count: int = AZIMUTHS) -> NDArray[np.uint8]:
     h, w = points.shape[:2]
     y, x = np.mgrid[:h, :w].astype(np.float32)
     whole = points.astype(np.float32)
-    at = whole.copy()
-    at[..., 2] = in_front(whole[..., 2])
+    at = whole if seen_from is None else seen_from.astype(np.float32)
     out = np.zeros((count, h, w), np.uint8)
     for k in range(count):
         turn = 2 * np.pi * k / count
@@ -58,32 +59,53 @@ def horizons(points: F64, count: int = AZIMUTHS) -> NDArray[np.uint8]:
     return out
 
 
-def in_front(z: Array) -> Array:
-    """(h, w) z, but beside a step that of its front: the texel in between shows the front's edge, not the dark."""
-    return np.asarray(np.where(stepped(z), cv2.dilate(z, np.ones((3, 3), np.uint8)), z))
+def bake_horizons(surface: Surface, mesh: dict[str, NDArray[Any]], alpha: NDArray[Any]) -> NDArray[np.uint8]:
+    """(A, h, w) horizons of the person, whom alpha (H, W) of the canvas covers; the background hides nothing.
 
-
-def stepped(z: Array) -> NDArray[np.bool_]:
-    """(h, w) where neighbours are more than STEP apart."""
-    around = np.ones((3, 3), np.uint8)
-    return np.asarray(cv2.dilate(z, around) - cv2.erode(z, around) > STEP)
-
-
-def bake_horizons(surface: Surface, alpha: NDArray[Any]) -> NDArray[np.uint8]:
-    """(A, h, w) horizons of the person's surface, covered by alpha (H, W) of the canvas; the background hides nothing."""
+    The face is the mesh's, by ray queries; the rest is `calmed`.
+    """
     h, w = surface.z.shape
     k = HORIZON_SIZE / max(h, w)
     size = max(4, round(w * k)), max(4, round(h * k))
     x, y = np.meshgrid((np.arange(size[0]) + 0.5) / k - 0.5, (np.arange(size[1]) + 0.5) / k - 0.5)
+    pixels = np.stack([x, y], -1)
+    face = cv2.resize(surface.face.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
     z = cv2.resize(calmed(surface), size, interpolation=cv2.INTER_AREA)
-    points = surface.camera.unproject(np.stack([x, y], -1), z)
+    front = front_depth(mesh["vertices"], mesh["triangles"], surface.camera.unproject(pixels, -1.0))
+    z[face & (front < 0)] = front[face & (front < 0)]
+    own = np.where(cv2.erode(face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0, z, in_front(z))
     nobody = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA) <= 0.5
-    points[nobody, 2] = NOWHERE
-    made = horizons(points)
+    z[nobody] = NOWHERE
+    made = horizons(with_depth(surface.camera, pixels, z), with_depth(surface.camera, pixels, own))
     if nobody.all():
         return made
     rows, columns = distance_transform_edt(nobody, return_distances=False, return_indices=True)
     return made[:, rows, columns]  # a soft edge looks up beyond it
+
+
+def front_depth(vertices: F64, triangles: NDArray[np.int32], toward: F64) -> F64:
+    """(h, w) z at which the camera sees the mesh first along directions (h, w, 3); 0 where it does not."""
+    rays = toward / np.linalg.norm(toward, axis=-1, keepdims=True)
+    far = distances(vertices, triangles, rays.reshape(-1, 3)).reshape(toward.shape[:2])
+    return np.asarray(np.where(far > 0, far * rays[..., 2], 0.0), np.float64)
+
+
+def with_depth(camera: Camera, pixels: F64, z: F64) -> F64:
+    """(h, w, 3) points at depth z (h, w), NOWHERE being nowhere near."""
+    points = camera.unproject(pixels, np.maximum(z, 0.1 * NOWHERE))
+    points[z <= NOWHERE, 2] = NOWHERE
+    return points
+
+
+def in_front(z: F64) -> F64:
+    """(h, w) z, but beside a step that of its front: the texel in between shows the front's edge, not the dark."""
+    return np.where(stepped(z), cv2.dilate(z, np.ones((3, 3), np.uint8)), z)
+
+
+def stepped(z: F64) -> NDArray[np.bool_]:
+    """(h, w) where neighbours are more than STEP apart."""
+    around = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.dilate(z, around) - cv2.erode(z, around) > STEP)
 
 
 def calmed(surface: Surface) -> F64:

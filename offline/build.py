@@ -117,14 +117,15 @@ def build(
     detail = (seen.normal, outside_mouth(seen.confidence, portrait)) if seen else None
     surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail)
     steps.done("geometry")
-    horizons = bake_horizons(surface, alpha)
+    mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
+    steps.done("layers and rig")
+    horizons = bake_horizons(surface, mesh, alpha)
     steps.done("light transport")
     maps = canvas_maps(portrait, fit, surface, colours, openness(horizons, surface.normal), seen)
     steps.done("light and albedo")
-    mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
     painted = complete.paint_shell(fit, surface, portrait.camera, alpha, maps.albedo)
     atlas = assemble_atlas(portrait, fit, surface, colours, painted, alpha, maps, cells, places, height)
-    steps.done("layers and rig")
+    steps.done("atlas")
     h, w = picture.image.shape[:2]
     backdrop = (
         cv2.resize(picture.image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)

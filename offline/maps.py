@@ -74,7 +74,7 @@ def without_steps(surface: Surface) -> F64:
     """(h, w, 3) normals; beside a step between layers of the rest, as between hair and ear, those of its surroundings:
     the step's own is the side of a layer that has none."""
     face = cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    keep = (~stepped(surface.z.astype(np.float32)) | face).astype(np.float32)
+    keep = (~stepped(surface.z) | face).astype(np.float32)
     keep = np.maximum(cv2.erode(keep, np.ones((3, 3), np.uint8)), face)
     around = cv2.GaussianBlur(surface.normal * keep[..., None], (0, 0), 4.0)
     around /= np.linalg.norm(around, axis=-1, keepdims=True) + 1e-6

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from narrate_stream.errors import LightError
+from narrate_stream.ops.gloss import highlight
 from narrate_stream.ops.lighting import (
     BLEED,
     Lighting,
     ambient,
     direction,
-    highlight_normals,
     preset,
     shade_normals,
     soft_cosine,
@@ -27,6 +27,7 @@ from offline.evaluate.truth import Light, Shone, Surface, Truth, developed, ligh
 from tests.toy_model import rectangle, sphere, together, toy_model
 
 AHEAD = np.array([0.0, 0.0, 1.0])
+OIL = 0.3
 
 
 def mesh_of(vertices: np.ndarray, triangles: np.ndarray) -> PosedMesh:
@@ -36,7 +37,9 @@ def mesh_of(vertices: np.ndarray, triangles: np.ndarray) -> PosedMesh:
 def points(positions: np.ndarray, normals: np.ndarray, away: float = 0.06) -> Surface:
     """A surface whose mesh is as smooth as its normals, seen from straight ahead."""
     n = np.broadcast_to(normals, np.shape(positions)).astype(np.float64)
-    return Surface(np.asarray(positions, np.float64) + away * n, n, n, np.broadcast_to(AHEAD, n.shape))
+    return Surface(
+        np.asarray(positions, np.float64) + away * n, n, n, np.broadcast_to(AHEAD, n.shape), np.full(len(n), OIL)
+    )
 
 
 def ball() -> tuple[PosedMesh, Surface]:
@@ -102,7 +105,7 @@ def test_without_anything_in_the_way_it_is_the_relighters_own_formula(light: str
     hard = shining.lighting.softness.max() == 0
     assert shone.open_diffuse == pytest.approx(wanted, abs=1e-4 if hard else 0.06)
     assert shone.open_shine == pytest.approx(
-        highlight_normals(shining.lighting, surface.normal), abs=1e-4 if hard else 0.08
+        highlight(shining.lighting, surface.normal, OIL), abs=1e-4 if hard else 0.08
     )
 
 

@@ -39,10 +39,11 @@ def toy_model(vertices: Any, triangles: Any, source: Any = None, alpha: Any = No
         albedo=picture,
         alpha=np.full((SIDE, SIDE), 255, np.uint8) if alpha is None else np.asarray(alpha, np.uint8),
         surface=np.full((SIDE, SIDE, 4), 128, np.uint8),
+        material=np.zeros((SIDE, SIDE, 4), np.uint8),
         cells=np.zeros((0, 6), np.float32),
         plate=picture,
         backdrop=picture,
-        transport=np.full((4, 4, 114), 255, np.uint8),
+        horizons=np.zeros((32, 4, 4), np.uint8),
         light=np.zeros(9, np.float32),
         provenance={},
     )

@@ -1,4 +1,5 @@
-"""Which lights a point of a mesh sees: ray queries on a bounding volume hierarchy. One source for CPU and CUDA."""
+"""Which lights a point of a mesh sees, and where rays meet it: queries on a bounding volume hierarchy. One source for
+CPU and CUDA."""
 
 from __future__ import annotations
 
@@ -31,6 +32,40 @@ def visibility_pass(
                 out[i, k] = wp.uint8(1)
 
 
+@wp.kernel
+def distance_pass(mesh: wp.uint64, rays: wp.array(dtype=wp.vec3), farthest: float, out: wp.array(dtype=float)):
+    """out[i] = distance from the origin to the mesh along unit ray i; negative where there is nothing."""
+    i = wp.tid()
+    hit = wp.mesh_query_ray(mesh, wp.vec3(0.0, 0.0, 0.0), rays[i], farthest)
+    out[i] = -1.0
+    if hit.result:
+        out[i] = hit.t
+
+
+def mesh_of(vertices: NDArray[Any], triangles: NDArray[np.int32], device: str) -> wp.Mesh:
+    """The hierarchy over triangles (T, 3) of vertices (V, 3)."""
+    return wp.Mesh(
+        points=wp.array(vertices.astype(np.float32), dtype=wp.vec3, device=device),
+        indices=wp.array(triangles.astype(np.int32).ravel(), dtype=wp.int32, device=device),
+    )
+
+
+def distances(
+    vertices: NDArray[Any],
+    triangles: NDArray[np.int32],
+    rays: NDArray[Any],
+    *,
+    farthest: float = 1000.0,
+    device: str = "cpu",
+) -> NDArray[np.float32]:
+    """(N,) how far from the origin unit rays (N, 3) meet the mesh first, in its unit; negative where they miss it."""
+    mesh = mesh_of(vertices, triangles, device)
+    out = wp.zeros(len(rays), dtype=float, device=device)
+    given = [mesh.id, wp.array(rays.astype(np.float32), dtype=wp.vec3, device=device), farthest, out]
+    wp.launch(distance_pass, dim=len(rays), inputs=given, device=device)
+    return np.asarray(out.numpy())
+
+
 def visibility(
     vertices: NDArray[Any],
     triangles: NDArray[np.int32],
@@ -46,10 +81,7 @@ def visibility(
     vertices (V, 3) and triangles (T, 3) cast the shadows; points and normals (N, 3) lie on them; lights (L, 3) are unit
     directions toward the light; `farthest` in the unit of the vertices.
     """
-    mesh = wp.Mesh(
-        points=wp.array(vertices.astype(np.float32), dtype=wp.vec3, device=device),
-        indices=wp.array(triangles.astype(np.int32).ravel(), dtype=wp.int32, device=device),
-    )
+    mesh = mesh_of(vertices, triangles, device)
     out = wp.zeros((len(points), len(lights)), dtype=wp.uint8, device=device)
     given = [
         mesh.id,

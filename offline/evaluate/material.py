@@ -1,6 +1,6 @@
 """What the reference takes skin to do with light from one direction: the relighter's own material, unabridged.
 
-The formulas of `ops.lighting` (`shade_normals`, `highlight_normals`, `blurred_environment`) for one sample. Where those
+The formulas of `ops.lighting` (`shade_normals`, `blurred_environment`) and `ops.gloss` for one sample. Where those
 change, these must: `tests/test_evaluate_truth.py` holds them together.
 """
 
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.ops.gloss import BROAD, F0, GRAZING, SHARP
 from narrate_stream.ops.lighting import BLEED, soft_cosine
 from offline.evaluate.emitters import Emitter, Lamp, dots
 
 F64 = NDArray[np.float64]
-SHARPNESS = 28.0  # of the highlight's lobe
 MIRROR = 24.0  # of the lobe in which an environment is reflected
 HARD = 0.35  # share of the wrap under a point light
 
@@ -30,14 +30,23 @@ def diffuse_response(normal: F64, directions: NDArray[Any], width: F64) -> NDArr
     return np.asarray(soft_cosine(dots(directions, normal)[..., None], width))
 
 
-def highlight_response(normal: F64, viewer: F64, directions: NDArray[Any]) -> NDArray[Any]:
-    """(N, K, 1) the highlight of a lamp in each direction, for gloss 1: normalised Blinn-Phong with Schlick's
-    Fresnel."""
+def highlight_response(normal: F64, oil: F64, viewer: F64, directions: NDArray[Any]) -> NDArray[Any]:
+    """(N, K, 1) the highlight of a lamp in each direction (N, K, 3), for gloss 1 and a share `oil` (N,) of the sharp
+    lobe. Hair's band is left out: what is measured is skin."""
     half = directions + viewer[:, None].astype(np.float32)
     half = half / (np.linalg.norm(half, axis=-1, keepdims=True) + 1e-9)
-    lobe = np.clip(dots(half, normal), 0, 1) ** SHARPNESS * (SHARPNESS + 8) / 8
-    lit = np.clip(dots(directions, normal), 0, 1) ** 0.5
-    return np.asarray((lobe * lit * fresnel((normal * viewer).sum(-1))[:, None])[..., None])
+    nh, nl = (np.clip(dots(v, normal), 0, 1) for v in (half, directions))
+    nv = np.clip((normal * viewer).sum(-1, keepdims=True), 0.08, 1)
+    rise = F0 + GRAZING * (1 - F0) * (1 - np.clip(dots(half, viewer), 0, 1)) ** 5
+    share = oil[:, None]
+    return np.asarray(((ggx(nh, nl, nv, BROAD) * (1 - share) + ggx(nh, nl, nv, SHARP) * share) * rise)[..., None])
+
+
+def ggx(nh: NDArray[Any], nl: NDArray[Any], nv: NDArray[Any], alpha: float) -> NDArray[Any]:
+    """pi D G / (4 n.v) of cosines (N, K), (N, K) and (N, 1)."""
+    density = alpha**2 / (nh * nh * (alpha**2 - 1) + 1) ** 2
+    k = 0.5 * alpha
+    return np.asarray(0.25 * density * nl / ((nl * (1 - k) + k) * (nv * (1 - k) + k)))
 
 
 def mirror_lobe(middle: F64, directions: NDArray[Any]) -> NDArray[Any]:
@@ -47,4 +56,4 @@ def mirror_lobe(middle: F64, directions: NDArray[Any]) -> NDArray[Any]:
 
 def fresnel(cosine: NDArray[Any]) -> NDArray[Any]:
     """Share reflected by skin seen at this cosine to its normal."""
-    return np.asarray(0.04 + 0.96 * (1 - np.clip(cosine, 0, 1)) ** 5 * 0.35)
+    return np.asarray(F0 + GRAZING * (1 - F0) * (1 - np.clip(cosine, 0, 1)) ** 5)

@@ -31,8 +31,9 @@ from narrate_stream.lights import parse_light, read_map
 from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
-from narrate_stream.relighters import OWN_VIEW, kneed
+from narrate_stream.relighters import kneed
 from narrate_stream.renderer import gather
+from narrate_stream.shading import OWN_VIEW
 from offline.evaluate.emitters import Emitter, Environment, Lamp, Sky, lamps_of, shares, squares
 from offline.evaluate.material import MIRROR, diffuse_response, fresnel, highlight_response, mirror_lobe, wrap
 from offline.evaluate.rays import AWAY, Places, PosedMesh, lifted
@@ -95,15 +96,16 @@ def light_of(text: str, model: HybridModel) -> Light:
 @dataclass(frozen=True)
 class Surface:
     """N points ready to be lit, camera space: start of rays, mesh normal, shading normal, direction to the viewer (N, 3
-    each)."""
+    each); oil (N,) 0..1."""
 
     start: F64
     outward: F64
     normal: F64
     viewer: F64
+    oil: F64
 
     def __getitem__(self, which: Any) -> Surface:
-        return Surface(self.start[which], self.outward[which], self.normal[which], self.viewer[which])
+        return Surface(self.start[which], self.outward[which], self.normal[which], self.viewer[which], self.oil[which])
 
 
 def surface_at(mesh: PosedMesh, places: Places) -> Surface:
@@ -113,7 +115,8 @@ def surface_at(mesh: PosedMesh, places: Places) -> Surface:
     normal = np.einsum("nij,nj->ni", posed.turn, model_normals(mesh.model, places))
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-12
     outward = np.where((posed.outward * normal).sum(-1, keepdims=True) < 0, -1.0, 1.0) * posed.outward  # two-sided
-    return Surface(posed.position + AWAY * outward, outward, normal, viewer)
+    oil = atlas_sample(mesh.model.material, places)[:, 2] / 255
+    return Surface(posed.position + AWAY * outward, outward, normal, viewer, oil)
 
 
 def atlas_sample(picture: NDArray[np.uint8], places: Places) -> F64:
@@ -150,7 +153,7 @@ class Truth:
             diffuse += (value * clear).sum(1)
             open_diffuse += value.sum(1)
             if isinstance(emitter, Lamp):
-                value = highlight_response(surface.normal, surface.viewer, directions) * weight
+                value = highlight_response(surface.normal, surface.oil, surface.viewer, directions) * weight
             elif isinstance(emitter, Environment):
                 value, clear = self._reflected(surface, emitter)
             else:
