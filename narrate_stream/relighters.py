@@ -23,6 +23,7 @@ from narrate_stream.kernels import shade
 from narrate_stream.kernels.rasterise import launch
 from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table, srgb_from_linear, srgb_table
+from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, decode_normals
 from narrate_stream.renderer import GBuffer, gather
 from narrate_stream.types import Array, Image
@@ -32,6 +33,7 @@ LIGHT_SIZE = 192  # longer side of the canvas in the light map, texels
 SHADOW_STEP = np.cos(np.radians(1.5))  # the shadow map is renewed when the head has turned this far
 SAME_TURN = 0.004  # rotations nearer than this (0.2 degrees) share their shading tables
 KNEE = 0.82
+ROLL = 1 / (1 - KNEE)
 HEADROOM = 1.6  # linear values up to here are told apart before the knee
 ORIGINAL_RANGE = (0.35, 2.6)  # how far a turn may darken or brighten the portrait under its own light
 DARKEST_SHINE = 0.05  # albedo below which the highlight is not divided by it any further
@@ -50,11 +52,28 @@ class Tables:
     body_shine: Array
 
 
-def kneed(linear: NDArray[Any]) -> NDArray[Any]:
-    """Highlights above KNEE roll off toward 1 instead of clipping."""
+def kneed(linear: NDArray[Any], roll: float = ROLL) -> NDArray[Any]:
+    """Highlights above KNEE roll off instead of clipping: with ROLL toward 1, with 0 not at all."""
     over = np.maximum(linear - KNEE, 0)
-    span = 1 - KNEE
-    return np.where(linear > KNEE, KNEE + span * over / (over + span), linear)
+    return np.where(linear > KNEE, KNEE + over / (1 + roll * over), linear)
+
+
+def roll_below(white: float) -> float:
+    """The roll-off that brings linear `white` to 1; 0 for what does not go above 1 anyhow."""
+    return ROLL - 1 / (max(1.0, white) - KNEE)
+
+
+def roll_off(lighting: Lighting) -> float:
+    """How strongly highlights roll off under a light. The photograph has rolled off its own already: only what its
+    exposure brings above white is fitted in below it."""
+    own = roll_below(float(lighting.gain.max()))
+    return own if lighting.original else ROLL + lighting.share * (own - ROLL)
+
+
+def untouched(gbuffer: GBuffer, lighting: Lighting) -> bool:
+    """Whether nothing is to be done: the portrait's own light, neither graded nor seen by a head that turned in it."""
+    neutral = lighting.turn == 0 and bool((lighting.gain == 1).all())
+    return lighting.original and neutral and bool(np.abs(gbuffer.room - np.eye(3)).max() < 1e-6)
 
 
 class Shading:
@@ -97,9 +116,13 @@ class Shading:
     def _make_tables(self, lighting: Lighting, rotation: F64) -> Tables:
         turned = self._table_normals @ rotation.T
         if lighting.original:
-            ratio = np.clip(self._original(turned) / self._own, *ORIGINAL_RANGE).astype(np.float32)
+            light = rotation_from_angles(lighting.turn, 0, 0)  # normals turned back see it where it was
+            head, body = (
+                (np.clip(self._original(n @ light) / self._own, *ORIGINAL_RANGE) * lighting.gain).astype(np.float32)
+                for n in (turned, self._table_normals)
+            )
             none = np.zeros((TABLE, TABLE, 3), np.float32)
-            return Tables(ratio, np.ones_like(ratio), none, none)
+            return Tables(head, body, none, none)
         if self._body is None or self._body[0] is not lighting:
             still = light_ops.shade_normals(lighting, self._table_normals).astype(np.float32)
             self._body = lighting, still, light_ops.highlight_normals(lighting, self._table_normals).astype(np.float32)
@@ -174,10 +197,9 @@ class LightMapRelighter:
         # a highlight is added to the picture; as part of a map that multiplies the albedo it is divided by it here
         self._shine = np.ascontiguousarray(surface[..., 3:4] / np.maximum(flat, DARKEST_SHINE))
         # bytes of the square root of linear light: a product there is a byte multiplication, evenly fine to the eye
-        grid = (np.arange(256, dtype=np.float32) / 255) ** 2
         self._root = np.asarray(np.sqrt(linear_table()) * 255 + 0.5, np.uint8)
-        self._encode = np.asarray(srgb_from_linear(kneed(grid * HEADROOM)) * 255 + 0.5, np.uint8)
-        self._encode_plain = np.asarray(srgb_from_linear(grid * HEADROOM) * 255 + 0.5, np.uint8)
+        self._grid = (np.arange(256, dtype=np.float32) / 255) ** 2 * HEADROOM
+        self._encode: tuple[float, NDArray[np.uint8]] = -1.0, np.zeros(0, np.uint8)
         self._still: tuple[Lighting, Array] | None = None
         self._map: tuple[Tables, Array | None, Array] | None = None
 
@@ -202,7 +224,7 @@ class LightMapRelighter:
         bounce = (*map(float, self.shading.bounce(lighting, rotation)), 0.0)
         lit = np.asarray(cv2.add(cv2.multiply(mixed, shadow), bounce), np.float32)
         if lighting.share > 0:
-            own = self.shading.tables(Lighting("original", original=True), room)
+            own = self.shading.tables(replace(lighting, original=True), room)
             lit += np.float32(lighting.share) * (self._lit(own.head, own.head_shine) * self._own - lit)
         return lit
 
@@ -212,7 +234,7 @@ class LightMapRelighter:
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are undefined."""
-        if lighting.original and np.abs(gbuffer.room - np.eye(3)).max() < 1e-6:
+        if untouched(gbuffer, lighting):
             return gbuffer.base, gbuffer.fringe_base  # the portrait itself, to the byte
         light = cv2.sqrt(self.light_map(lighting, gbuffer.rotation, gbuffer.room) * np.float32(1 / HEADROOM))
         k = self.size[0] / (self.model.texture.shape[1] * gbuffer.texture_scale)
@@ -234,7 +256,13 @@ class LightMapRelighter:
         if base.size == 0:
             return base
         lit = cv2.multiply(cv2.LUT(base, self._root), light, dtype=cv2.CV_8U)
-        return np.asarray(cv2.LUT(lit, self._encode_plain if lighting.original else self._encode), np.uint8)
+        return np.asarray(cv2.LUT(lit, self._curve(roll_off(lighting))), np.uint8)
+
+    def _curve(self, roll: float) -> NDArray[np.uint8]:
+        """(256,) sRGB bytes of the square roots of linear light."""
+        if self._encode[0] != roll:
+            self._encode = roll, np.asarray(srgb_from_linear(kneed(self._grid, roll)) * 255 + 0.5, np.uint8)
+        return self._encode[1]
 
 
 class ExactRelighter:
@@ -246,7 +274,7 @@ class ExactRelighter:
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """As `LightMapRelighter`; uncovered pixels are black."""
-        if lighting.original and np.abs(gbuffer.room - np.eye(3)).max() < 1e-6:
+        if untouched(gbuffer, lighting):
             return gbuffer.base, gbuffer.fringe_base
         tables = self.shading.tables(lighting, gbuffer.room if lighting.original else gbuffer.rotation)
         h, w = gbuffer.covered.shape
@@ -295,7 +323,7 @@ class ExactRelighter:
         launch(
             shade.shade_pass,
             covered.size,
-            [*u8, *curves, *vec, shadows, shadows, wp.vec3(*map(float, bounce)), KNEE if shadows else 1e9, target],
+            [*u8, *curves, *vec, shadows, shadows, wp.vec3(*map(float, bounce)), KNEE, roll_off(lighting), target],
             d,
         )
         return np.asarray(target.numpy(), np.uint8)
@@ -310,22 +338,4 @@ def sampled(picture: NDArray[np.uint8], x: Array, y: Array, k: float) -> NDArray
         cv2.remap(
             picture, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-    )
-
-
-def blended(a: Lighting, b: Lighting, t: float) -> Lighting:
-    """Light between `a` (t = 0) and `b` (t = 1), for transitions that ease: every source fades, none jumps."""
-    if t >= 1 or (a.original and b.original):
-        return b
-    if a.original or b.original:
-        other, share = (b, 1 - t) if a.original else (a, t)
-        return replace(other, share=share)
-    return replace(
-        b,
-        name=f"{a.name}>{b.name}",
-        sh=(a.sh * (1 - t) + b.sh * t).astype(np.float32),
-        directions=np.concatenate([a.directions, b.directions]),
-        colours=np.concatenate([a.colours * (1 - t), b.colours * t]).astype(np.float32),
-        softness=np.concatenate([a.softness, b.softness]),
-        mirror=b.mirror if t > 0.5 else a.mirror,
     )

@@ -14,7 +14,7 @@ from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, ambient, decode_normals, shade_normals, sun
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.relighters import OWN_VIEW, ExactRelighter, LightMapRelighter, Shading, blended, kneed, sampled
+from narrate_stream.relighters import OWN_VIEW, ExactRelighter, LightMapRelighter, Shading, kneed, sampled
 from narrate_stream.renderer import GBuffer, Renderer
 from narrate_stream.types import View
 
@@ -168,16 +168,6 @@ def test_highlights_roll_off_and_never_clip_early() -> None:
     assert y.max() < 1
     assert y[x < 0.82] == pytest.approx(x[x < 0.82])
     assert np.diff(y).max() <= np.diff(x).max() * 1.001
-
-
-def test_a_blend_begins_with_one_light_and_ends_with_the_other(model: HybridModel) -> None:
-    a, b = parse_light("rembrandt"), parse_light("neon")
-    normals = np.stack([[0.0, 0, 1], [-1, 0, 0], [1, 0, 0]])
-    shades = [shade_normals(blended(a, b, t), normals) for t in (0.0, 0.5, 1.0)]
-    assert shades[0] == pytest.approx(shade_normals(a, normals), abs=1e-5)
-    assert shades[1] == pytest.approx((shades[0] + shades[2]) / 2, abs=1e-5)
-    assert shades[2] == pytest.approx(shade_normals(b, normals), abs=1e-5)
-    assert blended(a, b, 1.0) is b
 
 
 def test_the_lit_person_lights_itself_a_little(model: HybridModel) -> None:

@@ -31,7 +31,9 @@ class Lighting:
     """What shines: sh (9, 3) radiance coefficients; directions (K, 3) and colours (K, 3) of explicit lights; softness
     (K,) 0 point .. 1 very large; mirror (h, w, 3) blurred environment for highlights, equirectangular, or None.
     `original`: the portrait's own light (colours are then relative to the portrait's picture); share: 0..1, how much of
-    the portrait's own light is still, or already, mixed in while one fades into the other."""
+    the portrait's own light is still, or already, mixed in while one fades into the other; gain (3,) and turn (degrees
+    about the vertical): how that own light is graded. panorama (h, w, 3): the environment map, sharp enough to be seen
+    behind the person, to which `gain` and `turn` are still to be applied."""
 
     name: str
     sh: Array = field(default_factory=lambda: np.zeros((9, 3), np.float32))
@@ -41,6 +43,9 @@ class Lighting:
     mirror: Array | None = None
     original: bool = False
     share: float = 0.0
+    gain: Array = field(default_factory=lambda: np.ones(3, np.float32))
+    turn: float = 0.0
+    panorama: Array | None = None
 
 
 def direction(az: float, el: float) -> NDArray[np.float64]:
@@ -176,8 +181,11 @@ def map_directions(h: int, w: int) -> tuple[NDArray[np.float64], NDArray[np.floa
     return d, np.repeat(np.sin(v)[:, None] * (np.pi / h) * (2 * np.pi / w), w, 1)
 
 
-def environment(radiance: NDArray[Any], name: str, exposure: float | None = None) -> Lighting:
-    """Lighting from an equirectangular radiance map (h, w, 3), linear, already small (about 64 x 128).
+def environment(
+    radiance: NDArray[Any], name: str, exposure: float | None = None, panorama: NDArray[Any] | None = None
+) -> Lighting:
+    """Lighting from an equirectangular radiance map (h, w, 3), linear, already small (about 64 x 128); `panorama`: the
+    same map in more detail, to be seen behind the person.
 
     The brightest patches (up to three, at least four times the mean) become explicit lights with their own shadows; the
     rest is spherical harmonics. `exposure` None scales so that a surface facing the viewer has shading about 0.9.
@@ -220,6 +228,7 @@ def environment(radiance: NDArray[Any], name: str, exposure: float | None = None
         raw.colours * exposure,
         raw.softness,
         (blurred * exposure).astype(np.float32),
+        panorama=None if panorama is None else (panorama * exposure).astype(np.float32),
     )
 
 
