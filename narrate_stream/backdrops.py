@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -19,10 +20,10 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import NarrateError
 from narrate_stream.fusion import over_backdrop
 from narrate_stream.ops.colour import linear_table, luminance, srgb_from_linear
-from narrate_stream.ops.lighting import Lighting, direction, shade_normals
+from narrate_stream.ops.lighting import Lighting, direction, sh_shading, shade_normals
 from narrate_stream.relighters import kneed, roll_below
 from narrate_stream.renderer import Framing
-from narrate_stream.types import Image
+from narrate_stream.types import Array, Image
 
 TRANSPARENT = "transparent"
 KINDS = ("original", "relit", "blur", "environment", "green", "#rrggbb")
@@ -31,9 +32,10 @@ EASE = 0.06  # seconds in which two thirds of a change are done, as the light's
 SETTLED = 6 * EASE
 STEP = 50  # changes of the light below 1 / STEP of a stop leave the picture as it is
 LOOKS = np.array([direction(a, e) for a, e in ((0, 0), (-45, 0), (45, 0), (0, 40), (0, -40))])
+FALL = 0.35  # what is left of a lamp's light where the background is
 SHARE_OF_COLOUR = 0.7  # how much of the light's colour a photograph's background takes on: it has lamps of its own
 DIMMEST, BRIGHTEST = 0.05, 1.25
-COARSE = 8  # what is out of focus is computed on every 8th pixel
+SOFT, SOFTER = 8, 16  # pixels: how finely an environment map and a wall of paper are drawn, being out of focus
 WALL = 0.16  # albedo of the studio's paper
 CURVE = 0.9  # how far the paper curves round the person
 
@@ -54,7 +56,7 @@ class Backdrop:
     """The background of one model in one framing, for the light of the moment. Computed when the light or the choice
     changes and eased from one to the next; the same picture is returned while neither does."""
 
-    def __init__(self, model: HybridModel, framing: Framing, kind: str = "original") -> None:
+    def __init__(self, model: HybridModel, framing: Framing, kind: str = "relit") -> None:
         self.model, self.framing, self.kind = model, framing, check_background(kind)
         self._plates: dict[bool, Image] = {}
         self._seen: tuple[Lighting | None, Any] = None, ()
@@ -97,7 +99,8 @@ class Backdrop:
             colour = GREEN if kind == "green" else tuple(bytes.fromhex(kind[1:]))
             return np.asarray(np.broadcast_to(np.array(colour, np.uint8), (h, w, 3)).copy())
         if kind == "environment" and not lighting.original:
-            seen = behind(lighting, self._rays()) if lighting.panorama is not None else studio(lighting, self._rays())
+            has_map = lighting.panorama is not None
+            seen = behind(lighting, self._rays(SOFT)) if has_map else studio(lighting, self._rays(SOFTER))
             return _shown(seen, (w, h))
         plate = self._plate(kind == "blur")
         return plate if kind == "original" else relit(plate, lighting)
@@ -109,11 +112,11 @@ class Backdrop:
             self._plates[blurred] = np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma)) if blurred else plate
         return self._plates[blurred]
 
-    def _rays(self) -> NDArray[np.float64]:
-        """(h, w, 3) unit directions from the viewer through every COARSE-th pixel."""
+    def _rays(self, step: int) -> NDArray[np.float64]:
+        """(h, w, 3) unit directions from the viewer through the middles of squares of `step` pixels."""
         (w, h), framing = self.framing.size, self.framing
         camera = self.model.camera.scaled(framing.scale, framing.dx, framing.dy)
-        x, y = ((np.arange(math.ceil(n / COARSE)) + 0.5) * COARSE - 0.5 for n in (w, h))
+        x, y = ((np.arange(math.ceil(n / step)) + 0.5) * step - 0.5 for n in (w, h))
         rays = camera.unproject(np.stack(np.meshgrid(x, y), -1), -1.0)
         return np.asarray(rays / np.linalg.norm(rays, axis=-1, keepdims=True))
 
@@ -134,8 +137,12 @@ def relit(plate: Image, lighting: Lighting) -> Image:
 
 
 def _mean_light(lighting: Lighting) -> NDArray[np.float64]:
-    """(3,) what the light is on average on what faces the viewer, less its colour."""
+    """(3,) what the light is on average on what faces the viewer, with less of its colour. Lamps stand close to the
+    person and fall off on the way to what is behind; an environment does not."""
     mean = shade_normals(lighting, LOOKS).mean(0)
+    if lighting.panorama is None:
+        around = np.maximum(sh_shading(lighting.sh, LOOKS), 0).mean(0)
+        mean = around + FALL * (mean - around)
     level = float(luminance(mean))
     colour = 1 + SHARE_OF_COLOUR * (mean / max(level, 1e-6) - 1)
     return np.asarray(np.clip(level, DIMMEST, BRIGHTEST) * colour)
@@ -164,6 +171,12 @@ def studio(lighting: Lighting, rays: NDArray[np.float64]) -> NDArray[np.float64]
 
 def _shown(linear: NDArray[Any], size: tuple[int, int]) -> Image:
     """(H, W, 3) sRGB of a coarse linear picture, smooth, and dithered: dark gradients would show their steps."""
-    even = cv2.resize(srgb_from_linear(kneed(linear)), size, interpolation=cv2.INTER_CUBIC)
-    noise = np.random.default_rng(0).random((*size[::-1], 1), np.float32)
-    return np.asarray(np.clip(even * 255 + noise, 0, 255), np.uint8)
+    even = cv2.resize(srgb_from_linear(kneed(linear)) * np.float32(255), size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.add(even, _dither(size), dtype=cv2.CV_8U))
+
+
+@lru_cache(maxsize=2)
+def _dither(size: tuple[int, int]) -> Array:
+    """(H, W, 3) half a byte up and down, grey, the same in every frame: an encoder does not see it move."""
+    noise = np.random.default_rng(0).random((size[1], size[0], 1), np.float32) - np.float32(0.5)
+    return np.repeat(noise, 3, -1)

@@ -51,7 +51,7 @@ class Pipeline:
         light: str = "original",
         grade: Grade | None = None,
         view: View | None = None,
-        background: str = "original",
+        background: str = "relit",
         device: str = "cpu",
     ) -> None:
         require_device(device)

@@ -47,7 +47,7 @@ class Studio:
     """Renders stills of one model at one framing."""
 
     def __init__(
-        self, model: HybridModel, framing: Framing, background: str = "original", grade: Grade | None = None
+        self, model: HybridModel, framing: Framing, background: str = "relit", grade: Grade | None = None
     ) -> None:
         self.model, self.framing, self.grade = model, framing, grade or Grade()
         self.renderer, self.relighter = Renderer(model, framing), ExactRelighter(model)
@@ -68,7 +68,7 @@ class Studio:
 
 
 def render_view(
-    model: HybridModel, *, light: str, view: View, background: str = "original", grade: Grade | None = None
+    model: HybridModel, *, light: str, view: View, background: str = "relit", grade: Grade | None = None
 ) -> Image:
     """The portrait from another side and in another light, framing and pixels of the photograph kept."""
     return Studio(model, photograph_framing(model), background, grade).shoot(light, view)
@@ -79,7 +79,7 @@ def relight_many(
     lights: dict[str, str],
     directory: Path,
     view: View,
-    background: str = "original",
+    background: str = "relit",
     grade: Grade | None = None,
 ) -> None:
     """DIRECTORY/NAME.png for every light."""
@@ -93,7 +93,7 @@ def pose_light_grid(
     views: list[View],
     lights: list[str],
     size: int,
-    background: str = "original",
+    background: str = "relit",
     grade: Grade | None = None,
 ) -> Image:
     """Poses down, lights across; cells of `size` pixels around the head."""
