@@ -17,22 +17,8 @@ FLOORS = (
     {"ops", "kernels", "nets", "files", "demux", "sound", "media"},
     {"bundle", "drivers", "renderer", "relighters", "fusion", "lights", "retarget", "styles", "backdrops", "dimmer"},
     {"metrics", "pipeline", "bench", "stills"},
-    {
-        "latest",
-        "media_rtc",
-        "broadcast",
-        "stage",
-        "hub",
-        "rtc",
-        "whip",
-        "signaling",
-        "gallery",
-        "thumbnails",
-        "uploads",
-        "server",
-        "camera",
-        "doctor",
-    },
+    {"latest", "media_rtc", "broadcast", "stage", "hub", "rtc", "whip", "signaling", "server", "camera", "doctor"}
+    | {"gallery", "thumbnails", "uploads"},
     {"cli", "__main__"},
 )
 LEVEL = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
