@@ -19,7 +19,7 @@ from narrate_stream.renderer import GBuffer, Renderer
 from narrate_stream.types import Image
 
 SIZE = 144  # pixels; shown at half of that
-AROUND = 1.3  # how much of the head's surroundings is rendered and cut off again: the face fills a thumbnail
+AROUND = 1.5  # how much of the head's surroundings is rendered and cut off again: the face fills a thumbnail
 QUALITY = 86
 
 
