@@ -19,7 +19,7 @@ MAX_PIXELS = 1 << 24  # 4096 x 4096, or 5792 x 2896
 KEPT = 4  # maps of one session; each is about 7 MB
 PREFIX = "upload:"
 _PNG, _JPEG, _HDR = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"#?"
-_HDR_SIZE = re.compile(rb"[-+]([XY]) (\d{1,9}) [-+]([XY]) (\d{1,9})\n")
+_HDR_SIZE = re.compile(rb"[-+]Y (\d{1,9}) [-+]X (\d{1,9})\n")  # what OpenCV reads; other orders it refuses
 _EXR_WINDOW = re.compile(rb"(?:data|display)Window\0box2i\0\x10\0\0\0(.{16})", re.DOTALL)
 _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start-of-frame markers
 
@@ -61,11 +61,11 @@ def claimed_size(data: bytes, source: str) -> tuple[int, int]:
     """(width, height) from the header of a Radiance, OpenEXR, PNG or JPEG file. Raises LightError for anything else."""
     sizes: list[tuple[int, int]] = []
     if data.startswith(_HDR):
-        sizes = [(int(m[2]), int(m[4])) for m in _HDR_SIZE.finditer(data)]
+        sizes = [(int(m[2]), int(m[1])) for m in _HDR_SIZE.finditer(data)]
     elif data.startswith(EXR_MAGIC):
         sizes = [(x1 - x0 + 1, y1 - y0 + 1) for m in _EXR_WINDOW.finditer(data) for x0, y0, x1, y1 in [_box(m[1])]]
     elif data.startswith(_PNG):
-        sizes = [struct.unpack(">II", data[16:24])] if len(data) >= 24 else []
+        sizes = _png_sizes(data)
     elif data.startswith(_JPEG):
         sizes = _jpeg_sizes(data)
     else:
@@ -78,6 +78,20 @@ def claimed_size(data: bytes, source: str) -> tuple[int, int]:
 def _box(data: bytes) -> tuple[int, int, int, int]:
     x0, y0, x1, y1 = struct.unpack("<4i", data)
     return x0, y0, x1, y1
+
+
+def _png_sizes(data: bytes) -> list[tuple[int, int]]:
+    """Of every header; none where a chunk claims more than there is: OpenCV would make room for it first."""
+    at, found = len(_PNG), []
+    while at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        if at + 12 + length > len(data):
+            return []
+        if kind == b"IHDR" and length >= 8:
+            width, height = struct.unpack(">II", data[at + 8 : at + 16])
+            found.append((width, height))
+        at += 12 + length
+    return found
 
 
 def _jpeg_sizes(data: bytes) -> list[tuple[int, int]]:
