@@ -12,9 +12,10 @@ from narrate_stream.fusion import head_framing
 from narrate_stream.lights import parse_light
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.geometry import rotation_from_angles
+from narrate_stream.ops.grading import Grade, graded
 from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, ambient, decode_normals, shade_normals, sun
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.relighters import OWN_VIEW, ExactRelighter, LightMapRelighter, Shading, kneed, sampled
+from narrate_stream.relighters import OWN_VIEW, ExactRelighter, LightMapRelighter, Shading, kneed, roll_below, sampled
 from narrate_stream.renderer import GBuffer, Renderer
 from narrate_stream.types import View
 
@@ -96,6 +97,41 @@ def test_the_original_light_at_rest_is_the_texture(model: HybridModel, renderer:
         core, fringe = relighter(gbuffer, Lighting("original", original=True))
         assert np.array_equal(core[gbuffer.covered], gbuffer.base[gbuffer.covered])
         assert np.array_equal(fringe, gbuffer.fringe_base)
+
+
+@pytest.mark.parametrize("kind", [ExactRelighter, LightMapRelighter])
+def test_the_own_light_is_exposed_as_a_picture_is(model: HybridModel, renderer: Renderer, kind: type) -> None:
+    gbuffer = buffer(renderer, albedo=False)
+    own, relighter = Lighting("original", original=True), kind(model)
+    before = linear_table()[gbuffer.base[gbuffer.covered]]
+    darker = linear_table()[relighter(gbuffer, graded(own, Grade(-1)))[0][gbuffer.covered]]
+    assert darker == pytest.approx(before / 2, abs=0.012)
+    brighter = relighter(gbuffer, graded(own, Grade(1)))[0][gbuffer.covered]
+    assert (brighter.astype(int) >= gbuffer.base[gbuffer.covered].astype(int) - 1).all()
+    warm = linear_table()[relighter(gbuffer, graded(own, Grade(0, 80)))[0][gbuffer.covered]].mean(0)
+    assert warm[0] / warm[2] > 1.4 * before.mean(0)[0] / before.mean(0)[2]
+
+
+@pytest.mark.parametrize("kind", [ExactRelighter, LightMapRelighter])
+def test_the_own_light_turns_round_the_person(model: HybridModel, renderer: Renderer, kind: type) -> None:
+    """What a head that turns one way sees is what a light that turns the other way does."""
+    own, relighter = Lighting("original", original=True), kind(model)
+    gbuffer = buffer(renderer, albedo=False)
+    head = replace(gbuffer, room=rotation_from_angles(35, 0, 0))
+    turned, light = (relighter(g, light)[0] for g, light in ((head, own), (gbuffer, graded(own, Grade(turn=-35)))))
+    marks = renderer.camera.project(model.neutral @ model.rotation.T + model.translation)[[4, 50, 280], :2]
+    for x, y in marks.astype(int):
+        assert np.abs(turned[y, x].astype(int) - light[y, x]).max() <= 2
+    assert np.abs(light.astype(int) - gbuffer.base)[gbuffer.covered].mean() > 1
+
+
+def test_a_roll_off_ends_at_white_and_begins_with_none() -> None:
+    x = np.linspace(0, 4, 400)
+    assert kneed(x, roll_below(1.0)) == pytest.approx(x)
+    assert kneed(x, roll_below(0.5)) == pytest.approx(x)
+    assert kneed(np.array(4.0), roll_below(4.0)) == pytest.approx(1)
+    assert (np.diff(kneed(x, roll_below(4.0))) > 0).all()
+    assert kneed(x, roll_below(1e9)) == pytest.approx(kneed(x), abs=1e-6)
 
 
 def test_the_original_light_goes_round_with_the_viewer_but_not_with_the_head(

@@ -234,9 +234,13 @@ def environment(
 
 def blurred_environment(radiance: NDArray[Any]) -> NDArray[np.float64]:
     """(24, 48, 3) the map seen in a skin-rough mirror: a lobe of about 20 degrees around every direction."""
+    h, w = radiance.shape[:2]
+    if h % 2 == w % 2 == 0:  # finer than the lobe can tell
+        radiance = radiance.reshape(h // 2, 2, w // 2, 2, 3).mean((1, 3))
     d, solid = map_directions(*radiance.shape[:2])
     out, _ = map_directions(24, 48)
-    lobe = np.clip(out.reshape(-1, 3) @ d.reshape(-1, 3).T, 0, 1) ** 24 * solid.ravel()
+    cosine = np.maximum(out.reshape(-1, 3).astype(np.float32) @ d.reshape(-1, 3).T.astype(np.float32), 0)
+    lobe = np.square(np.square(np.square(cosine**3))) * solid.ravel()
     mixed = lobe @ radiance.reshape(-1, 3) / lobe.sum(1, keepdims=True)
     return np.asarray(mixed.reshape(24, 48, 3))
 
