@@ -26,24 +26,31 @@ export class Maps {
     map.tile.remove();
   }
 
-  /** The LIGHT of a map in this session, sent there if it has not been; null, and its tile gone, if the server refuses it. */
-  async send(map, session) {
+  /** The LIGHT of a map in this session, sent there if it has not been, one map after the other; null if it cannot be had. */
+  send(map, session) {
+    const last = this.sending ?? Promise.resolve();
+    return (this.sending = last.then(() => this.deliver(map, session)));
+  }
+
+  async deliver(map, session) {
     if (map.light && map.session === session) return map.light;
     map.tile.classList.add('busy');
     try {
       const answer = await this.ask(`/sessions/${session}/lights?name=${encodeURIComponent(map.name)}`, { method: 'POST', body: map.file });
       const reply = await answer.json();
-      if (answer.status !== 201) throw new Error(reply.message);
-      Object.assign(map, { light: reply.light, session });
-      if (reply.thumbnail) this.strip.picture(map.tile, reply.thumbnail);
-      return map.light;
-    } catch (error) {
-      this.say(error.message || 'the map could not be sent');
-      this.drop(map);
-      return null;
+      if (answer.status === 201) {
+        Object.assign(map, { light: reply.light, session });
+        if (reply.thumbnail) this.strip.picture(map.tile, reply.thumbnail);
+        return map.light;
+      }
+      if (reply.code === 'bad-map' || reply.code === 'too-large') this.drop(map); // it will not get better
+      this.say(reply.message);
+    } catch {
+      this.say(`${map.name} could not be sent: try it again`);
     } finally {
       map.tile.classList.remove('busy');
     }
+    return null;
   }
 }
 

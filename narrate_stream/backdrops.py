@@ -35,7 +35,9 @@ LOOKS = np.array([direction(a, e) for a, e in ((0, 0), (-45, 0), (45, 0), (0, 40
 FALL = 0.35  # what is left of a lamp's light where the background is
 SHARE_OF_COLOUR = 0.7  # how much of the light's colour a photograph's background takes on: it has lamps of its own
 DIMMEST, BRIGHTEST = 0.05, 1.25
-SOFT, SOFTER = 8, 16  # pixels: how finely an environment map and a wall of paper are drawn, being out of focus
+SCENE, PAPER = 96, 32  # places along the longer side at which a map and a wall of paper are drawn, being out of focus
+LENS = 2.2  # radius of the lens's circle of confusion, in the places of a map
+BRIGHTEST_SEEN = 16.0  # of a map's lamps: their circles shall have soft edges
 WALL = 0.16  # albedo of the studio's paper
 CURVE = 0.9  # how far the paper curves round the person
 
@@ -100,7 +102,7 @@ class Backdrop:
             return np.asarray(np.broadcast_to(np.array(colour, np.uint8), (h, w, 3)).copy())
         if kind == "environment" and not lighting.original:
             has_map = lighting.panorama is not None
-            seen = behind(lighting, self._rays(SOFT)) if has_map else studio(lighting, self._rays(SOFTER))
+            seen = behind(lighting, self._rays(SCENE)) if has_map else studio(lighting, self._rays(PAPER))
             return _shown(seen, (w, h))
         plate = self._plate(kind == "blur")
         return plate if kind == "original" else relit(plate, lighting)
@@ -112,11 +114,12 @@ class Backdrop:
             self._plates[blurred] = np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma)) if blurred else plate
         return self._plates[blurred]
 
-    def _rays(self, step: int) -> NDArray[np.float64]:
-        """(h, w, 3) unit directions from the viewer through the middles of squares of `step` pixels."""
+    def _rays(self, places: int) -> NDArray[np.float64]:
+        """(h, w, 3) unit directions from the viewer, so many of them along the longer side."""
         (w, h), framing = self.framing.size, self.framing
         camera = self.model.camera.scaled(framing.scale, framing.dx, framing.dy)
-        x, y = ((np.arange(math.ceil(n / step)) + 0.5) * step - 0.5 for n in (w, h))
+        counts = [max(2, round(places * n / max(w, h))) for n in (w, h)]
+        x, y = ((np.arange(count) + 0.5) * (n / count) - 0.5 for n, count in zip((w, h), counts, strict=True))
         rays = camera.unproject(np.stack(np.meshgrid(x, y), -1), -1.0)
         return np.asarray(rays / np.linalg.norm(rays, axis=-1, keepdims=True))
 
@@ -149,7 +152,8 @@ def _mean_light(lighting: Lighting) -> NDArray[np.float64]:
 
 
 def behind(lighting: Lighting, rays: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(h, w, 3) linear: the environment map in the directions of `rays`, as exposed and turned as the light is."""
+    """(h, w, 3) linear: the environment map in the directions of `rays`, as exposed and turned as the light is, and out
+    of focus: in linear light, where lamps become discs as in a lens."""
     assert lighting.panorama is not None
     h, w = lighting.panorama.shape[:2]
     u = ((np.degrees(np.arctan2(rays[..., 0], rays[..., 2])) - lighting.turn) / 360 + 0.5) % 1 * w - 0.5
@@ -157,7 +161,16 @@ def behind(lighting: Lighting, rays: NDArray[np.float64]) -> NDArray[np.float64]
     seen = cv2.remap(
         lighting.panorama, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
     )
-    return np.asarray(seen * lighting.gain, np.float64)
+    bright = np.minimum(seen * lighting.gain, BRIGHTEST_SEEN)
+    return np.asarray(cv2.filter2D(bright, -1, _disc(), borderType=cv2.BORDER_REPLICATE), np.float64)
+
+
+@lru_cache(maxsize=1)
+def _disc() -> Array:
+    """A disc of radius LENS, its edge smooth, sum 1."""
+    reach = np.arange(-math.ceil(LENS), math.ceil(LENS) + 1)
+    inside = np.clip(LENS + 0.5 - np.hypot(*np.meshgrid(reach, reach)), 0, 1)
+    return np.asarray(inside / inside.sum(), np.float32)
 
 
 def studio(lighting: Lighting, rays: NDArray[np.float64]) -> NDArray[np.float64]:

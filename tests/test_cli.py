@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from narrate_stream.cli import main
+from narrate_stream.cli.options import MIRED, STOPS
 from narrate_stream.errors import BundleError, LightError, NarrateError, PortraitError
 from narrate_stream.files import write_png
 from narrate_stream.media import FileSink, FileSource
-from narrate_stream.ops.grading import Grade
+from narrate_stream.ops.grading import MAX_EXPOSURE, MAX_WARMTH, Grade
 from narrate_stream.types import Frame, View
 
 Fake = Callable[..., ModuleType]
@@ -79,6 +80,10 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
 
 
 COMMANDS = ["demo", "build", "maps", "view", "relight", "render", "grid", "serve", "camera", "bench", "eval", "doctor"]
+
+
+def test_the_limits_of_a_grade_are_those_of_the_light() -> None:
+    assert (STOPS.limit, MIRED.limit) == (MAX_EXPOSURE, MAX_WARMTH)
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

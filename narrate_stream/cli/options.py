@@ -69,6 +69,7 @@ class EvenSize(click.ParamType[int]):
 
 YAW = Within(90)
 PITCH = Within(60)
+# as `ops.grading` limits them, which --help shall not have to import
 STOPS = Within(4, "stops", "a number of stops")
 MIRED = Within(125, "mired", "a number of mired")
 
@@ -103,8 +104,10 @@ def grade_options(function: F) -> F:
         return function(*args, grade=Grade(exposure, warmth, turn), **rest)
 
     option = functools.partial(click.option, default=0.0, show_default=False)
-    command = option("--turn", type=Within(360), help="Turn the light round the person, degrees.")(with_grade)
-    command = option("--warmth", type=MIRED, help="Warm (> 0) or cool the light, mired.")(command)
+    command = option("--turn", type=Within(360), help="Turn the light round the person, degrees; > 0 to the right.")(
+        with_grade
+    )
+    command = option("--warmth", type=MIRED, help="Warm (> 0) or cool the light, mired; 100 is strong.")(command)
     command = option("--exposure", type=STOPS, help="Brighten (> 0) or dim the light, stops.")(command)
     return cast("F", command)
 
