@@ -104,9 +104,7 @@ def grade_options(function: F) -> F:
         return function(*args, grade=Grade(exposure, warmth, turn), **rest)
 
     option = functools.partial(click.option, default=0.0, show_default=False)
-    command = option("--turn", type=Within(360), help="Turn the light round the person, degrees; > 0 to the right.")(
-        with_grade
-    )
+    command = option("--turn", type=Within(360), help="Turn the light, degrees; > 0 to the right.")(with_grade)
     command = option("--warmth", type=MIRED, help="Warm (> 0) or cool the light, mired; 100 is strong.")(command)
     command = option("--exposure", type=STOPS, help="Brighten (> 0) or dim the light, stops.")(command)
     return cast("F", command)
