@@ -68,15 +68,19 @@ function choose(name) {
 }
 
 async function chooseMap(map) {
-  if (!map) return;
+  if (!map) return null;
   chosen = map;
   ball.active = false;
   ball.set(ball.az, ball.el);
   showLight();
-  if (document.body.dataset.phase !== 'live') return toast(`${map.name} lights the portrait as soon as the camera runs`);
-  const light = await maps.send(map, session.id);
-  if (light && chosen === map) tell({ light }, true);
-  if (!light && chosen === map) { chosen = null; showLight(); }
+  if (!session?.open) return toast(`${map.name} lights the portrait as soon as the camera runs`);
+  const { id } = session;
+  const light = await maps.send(map, id);
+  if (chosen !== map || session.id !== id) return null; // another light, or another session, which asks again
+  if (light) return tell({ light }, true);
+  chosen = null;
+  touched.delete('light'); // what is on is the server's to say
+  return showLight();
 }
 
 strip.addEventListener('choose', ({ detail }) => (detail.map ? chooseMap(detail.map) : choose(detail.light)));

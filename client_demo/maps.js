@@ -44,7 +44,7 @@ export class Maps {
         return map.light;
       }
       if (reply.code === 'bad-map' || reply.code === 'too-large') this.drop(map); // it will not get better
-      this.say(reply.message);
+      if (reply.code !== 'not-found') this.say(reply.message); // else the session is over
     } catch {
       this.say(`${map.name} could not be sent: try it again`);
     } finally {

@@ -73,8 +73,10 @@ export class Session extends EventTarget {
     }
   }
 
+  get open() { return this.channel?.readyState === 'open'; }
+
   send(control) {
-    if (this.channel?.readyState === 'open') this.channel.send(JSON.stringify(control));
+    if (this.open) this.channel.send(JSON.stringify(control));
   }
 
   /** Numbers for the HUD: round trip, jitter buffer, frames a second, received bits a second. */

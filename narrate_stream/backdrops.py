@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.dimmer import EASE, SETTLED
 from narrate_stream.errors import NarrateError
 from narrate_stream.fusion import over_backdrop
 from narrate_stream.ops.colour import linear_table, luminance, srgb_from_linear
@@ -28,8 +29,6 @@ from narrate_stream.types import Array, Image
 TRANSPARENT = "transparent"
 KINDS = ("original", "relit", "blur", "environment", "green", "#rrggbb")
 GREEN = (0, 177, 64)  # the green that keyers are set to
-EASE = 0.06  # seconds in which two thirds of a change are done, as the light's
-SETTLED = 6 * EASE
 STEP = 50  # changes of the light below 1 / STEP of a stop leave the picture as it is
 LOOKS = np.array([direction(a, e) for a, e in ((0, 0), (-45, 0), (45, 0), (0, 40), (0, -40))])
 FALL = 0.35  # what is left of a lamp's light where the background is

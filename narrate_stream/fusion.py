@@ -102,11 +102,7 @@ def coverage(gbuffer: GBuffer) -> NDArray[np.float32]:
 
 def cut_out(core: Image, fringe: NDArray[np.uint8], gbuffer: GBuffer) -> NDArray[np.uint8]:
     """(H, W, 4) the person alone, with straight alpha; black where nobody is."""
-    h, w = gbuffer.covered.shape
-    empty = np.zeros((h, w, 3), np.uint8)
-    colour = np.where(gbuffer.covered[..., None], core, empty)
-    rows, columns = gbuffer.fringe_at.T
-    alone = ~gbuffer.covered[rows, columns]
-    colour[rows[alone], columns[alone]] = fringe[alone]
-    over = np.asarray(fuse(colour, fringe, gbuffer, colour))
-    return np.concatenate([over, np.asarray(coverage(gbuffer) * 255 + 0.5, np.uint8)[..., None]], -1)
+    under = np.zeros_like(core)
+    under[tuple(gbuffer.fringe_at.T)] = fringe  # over its own colour a fringe keeps it, however thin it is
+    alpha = np.asarray(coverage(gbuffer) * 255 + 0.5, np.uint8)
+    return np.concatenate([fuse(core, fringe, gbuffer, under), alpha[..., None]], -1)

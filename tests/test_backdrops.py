@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from narrate_stream.backdrops import GREEN, SETTLED, Backdrop, check_background, relit
+from narrate_stream.backdrops import GREEN, Backdrop, check_background, relit
 from narrate_stream.bundle import HybridModel
+from narrate_stream.dimmer import SETTLED
 from narrate_stream.errors import NarrateError
 from narrate_stream.fusion import head_framing, over_backdrop
 from narrate_stream.lights import light_of_map, parse_light
