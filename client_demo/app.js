@@ -2,20 +2,31 @@
 
 import { LightBall } from './ball.js';
 import { openCamera } from './camera.js';
+import { Dial } from './dial.js';
 import { Recorder, snapshot } from './keep.js';
+import { acceptDrops, Maps } from './maps.js';
+import { mark, rove } from './radio.js';
 import { Session } from './rtc.js';
+import { Strip } from './strip.js';
 import { view } from './view.js';
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const token = query.get('token');
-// Colours of the preset buttons (bright, dark, middle); where the light stands comes from the server.
-const TINTS = { neon: ['#ff3fa4', '#2ad4ff'], rim: ['#cfe2ff', '#24324a'], webcam: ['#c8f0e2', '#12201c', '#4f9682'], flat: ['#fff3dd', '#8f7760', '#dcc19c'], original: ['#d8d0c6', '#211d1a', '#857c72'],
-  sunset: ['#ffc27a', '#1d1630', '#d9582f'], candle: ['#ffdf9e', '#0e0704', '#a4480f'] };
-const GROUNDS = [['original', 'Original'], ['blur', 'Blur'], ['#0b0b0d', 'Black'], ['#f1ede6', 'Paper'], ['#00b140', 'Green']];
+const GROUNDS = [
+  ['relit', 'Relit', "the photograph's own background, in the new light"], ['original', 'Photo', "the photograph's own background, as it is"],
+  ['blur', 'Blur', "the photograph's own background, out of focus"], ['environment', 'Scene', 'the environment map, or a studio wall in this light'],
+  ['#0b0b0d', 'Black'], ['#f1ede6', 'Paper'], ['green', 'Green'],
+];
+const SWATCHES = { green: '#00b140' };
 
-const state = { light: 'original', view: { yaw: 0, pitch: 0 }, background: 'original' };
+const state = { light: 'original', exposure: 0, warmth: 0, turn: 0, view: { yaw: 0, pitch: 0 }, background: 'relit' };
 const ball = new LightBall($('ball'));
+const dial = new Dial($('dial'));
+const ask = (path, options = {}) => fetch(path, { ...options, headers: token ? { Authorization: `Bearer ${token}` } : {} });
+const strip = new Strip($('lights'), ask);
+const maps = new Maps(strip, ask, (text) => toast(text, true));
+let chosen = null; // the environment map that is on, if one is
 const recorder = new Recorder();
 let session = null;
 let config = { models: [], lights: ['original'], rigs: {}, ice_servers: [] };
@@ -39,75 +50,76 @@ function flush() {
 }
 
 // ---- light --------------------------------------------------------------------------------------------------------------
-function buildLights() {
-  $('lights').replaceChildren(...config.lights.map((name) => {
-    const button = document.createElement('button');
-    button.type = 'button';
-    button.setAttribute('role', 'radio');
-    button.dataset.light = name;
-    const swatch = document.createElement('i');
-    const { az = 0, el = 12, about = name === 'webcam' ? 'the light of your own room' : 'as it was photographed' } = config.rigs[name] ?? {};
-    button.title = about;
-    const [bright, dark, middle = '#b06f35'] = TINTS[name] ?? ['#ffd9a3', '#17110d'];
-    const behind = Math.abs(az) > 100;
-    const x = 50 + 46 * Math.sin(az * Math.PI / 180) * Math.cos(el * Math.PI / 180), y = 50 - 46 * Math.sin(el * Math.PI / 180);
-    swatch.style.background = name === 'neon' ? `linear-gradient(90deg, ${bright}, #1a0f1c 50%, ${dark})`
-      : behind ? `radial-gradient(circle at 36% 58%, #14100d 58%, ${bright} 88%)`
-      : `radial-gradient(circle at ${x}% ${y}%, ${bright}, ${middle} ${name === 'flat' ? 60 : 36}%, ${dark} 86%)`;
-    button.append(swatch, Object.assign(document.createElement('span'), { textContent: name === 'original' ? 'own light' : name }));
-    button.addEventListener('click', () => { ball.active = false; ball.set(config.rigs[name]?.az ?? ball.az, config.rigs[name]?.el ?? ball.el); tell({ light: name }, true); showLight(); });
-    return button;
-  }));
-  rove($('lights'));
-}
-
 function showLight() {
-  const sun = state.light.startsWith('sun:');
-  mark($('lights'), (button) => button.dataset.light === state.light);
-  $('ball-text').textContent = sun ? `${ball.az.toFixed(0)}° · ${ball.el.toFixed(0)}°` : state.light === 'original' ? 'drag the light' : state.light;
+  const sun = !chosen && state.light.startsWith('sun:');
+  strip.show(state.light, chosen);
+  $('ball-text').textContent = sun ? `${ball.az.toFixed(0)}° · ${ball.el.toFixed(0)}°` : chosen ? chosen.label : state.light === 'original' ? 'drag the light' : state.light;
   $('dock').classList.toggle('on', sun);
-  $('gain').closest('label').classList.toggle('idle', !sun);
 }
 
-ball.addEventListener('light', () => { tell({ light: ball.text }); showLight(); });
-$('gain').addEventListener('input', () => {
-  ball.gain = Number($('gain').value);
-  $('gain-out').textContent = ball.gain.toFixed(2);
-  ball.set(ball.az, ball.el, true);
-});
+/** A light by name; the ball stands where its key light does. */
+function choose(name) {
+  chosen = null;
+  const rig = config.rigs[name];
+  ball.active = false;
+  ball.set(rig?.az ?? ball.az, rig?.el ?? ball.el);
+  tell({ light: name }, true);
+  showLight();
+}
 
-// ---- radio groups: one tab stop, arrows move --------------------------------------------------------------------------------
-function mark(group, chosen) {
-  const buttons = [...group.children];
-  let any = false;
-  for (const button of buttons) {
-    const on = chosen(button);
-    any ||= on;
-    button.setAttribute('aria-checked', String(on));
-    button.tabIndex = on ? 0 : -1;
+async function chooseMap(map) {
+  if (!map) return null;
+  chosen = map;
+  ball.active = false;
+  ball.set(ball.az, ball.el);
+  showLight();
+  if (!session?.open) return toast(`${map.name} lights the portrait as soon as the camera runs`);
+  const { id } = session;
+  const light = await maps.send(map, id);
+  if (chosen !== map || session.id !== id) return null; // another light, or another session, which asks again
+  if (light) return tell({ light }, true);
+  chosen = null;
+  touched.delete('light'); // what is on is the server's to say
+  return showLight();
+}
+
+strip.addEventListener('choose', ({ detail }) => (detail.map ? chooseMap(detail.map) : choose(detail.light)));
+$('add-map').addEventListener('click', () => $('map-file').click());
+$('map-file').addEventListener('change', () => { chooseMap(maps.take($('map-file').files[0])); $('map-file').value = ''; });
+acceptDrops($('veil'), (file) => file && chooseMap(maps.take(file)));
+
+// a lamp is where the finger is, so the turn that came before is over
+ball.addEventListener('light', () => { chosen = null; tell({ light: ball.text, turn: 0 }); showGrade(); showLight(); });
+
+// ---- grade: exposure in stops, warmth in mired, turn in degrees ------------------------------------------------------------
+const signed = (value, digits) => (Math.abs(value) < 0.5 * 10 ** -digits ? '0' : `${value > 0 ? '+' : '−'}${Math.abs(value).toFixed(digits)}`);
+function showGrade() {
+  for (const [id, digits] of [['exposure', 1], ['warmth', 0]]) {
+    $(id).value = state[id];
+    $(`${id}-out`).textContent = signed(state[id], digits);
   }
-  if (!any && buttons.length) buttons[0].tabIndex = 0;
+  dial.set(state.turn);
+  $('turn-out').textContent = `${signed(dial.value, 0)}°`;
+  if (ball.turn !== state.turn) { ball.turn = state.turn; ball.draw(); }
+  $('reset').hidden = !(state.exposure || state.warmth || state.turn);
 }
-function rove(group) {
-  group.addEventListener('keydown', (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const buttons = [...group.children], at = buttons.indexOf(document.activeElement);
-    const next = buttons[(at + step + buttons.length) % buttons.length];
-    next.focus();
-    next.click();
-  });
+function grade(change, now = false) { tell(change, now); showGrade(); }
+for (const id of ['exposure', 'warmth']) {
+  $(id).addEventListener('input', () => grade({ [id]: Number($(id).value) }));
+  $(id).addEventListener('dblclick', () => grade({ [id]: 0 }, true));
 }
+dial.addEventListener('turn', () => grade({ turn: dial.value }));
+$('reset').addEventListener('click', () => grade({ exposure: 0, warmth: 0, turn: 0 }, true));
 
 // ---- background -------------------------------------------------------------------------------------------------------------
 function buildGrounds() {
-  $('grounds').replaceChildren(...GROUNDS.map(([value, label]) => {
-    const button = Object.assign(document.createElement('button'), { type: 'button', title: label });
+  $('grounds').replaceChildren(...GROUNDS.map(([value, label, about = label]) => {
+    const button = Object.assign(document.createElement('button'), { type: 'button', title: about });
+    const colour = SWATCHES[value] ?? (value.startsWith('#') ? value : null);
     button.setAttribute('role', 'radio');
     button.setAttribute('aria-label', label);
     button.dataset.ground = value;
-    if (value.startsWith('#')) button.style.setProperty('--ground', value);
+    if (colour) button.style.setProperty('--ground', colour);
     else button.textContent = label;
     button.addEventListener('click', () => { tell({ background: value }, true); showGround(); });
     return button;
@@ -209,8 +221,9 @@ function onStatus({ detail }) {
 function onMessage({ detail }) {
   if (detail.error) toast(detail.error.message, true);
   if (detail.state) {
-    for (const key of ['light', 'view', 'background']) if (!touched.has(key) && detail.state[key]) state[key] = detail.state[key];
+    for (const key of Object.keys(state)) if (!touched.has(key) && detail.state[key] != null) state[key] = detail.state[key];
     showLight();
+    showGrade();
     showView();
     showGround();
   }
@@ -242,7 +255,11 @@ async function start() {
   session = new Session({ stream, token, iceServers: config.ice_servers, options: () => (config.models.length > 1 ? { model: $('model').value } : {}) });
   session.addEventListener('status', onStatus);
   session.addEventListener('message', onMessage);
-  session.addEventListener('ready', () => touched.size && session.send(Object.fromEntries([...touched].map((key) => [key, state[key]]))));
+  session.addEventListener('ready', () => {
+    const keys = [...touched].filter((key) => key !== 'light' || !state.light.startsWith('upload:'));
+    if (keys.length) session.send(Object.fromEntries(keys.map((key) => [key, state[key]])));
+    chooseMap(chosen); // a map is one session's: the next one has to get it again
+  });
   session.addEventListener('media', ({ detail }) => {
     const video = $('avatar');
     video.muted = !stream.getAudioTracks().length;
@@ -250,7 +267,7 @@ async function start() {
     video.play().catch(() => {});
   });
   session.connect();
-  window.narrate = { session, state, ball };
+  window.narrate = { session, state, ball, dial, maps };
 }
 
 async function tick() {
@@ -273,14 +290,17 @@ async function begin() {
   if (query.has('view')) return view(token, config.ice_servers);
   $('model').replaceChildren(...config.models.map((name) => new Option(name)));
   $('model-pick').hidden = config.models.length < 2;
-  $('model').addEventListener('change', () => session && start());
+  $('model').addEventListener('change', () => { if (config.thumbnails) strip.load($('model').value); if (session) start(); });
   status('idle', 'not connected');
-  buildLights();
+  strip.build(config);
+  maps.most = config.max_upload ?? Infinity;
   buildGrounds();
   showLight();
+  showGrade();
   showGround();
   $('start').addEventListener('click', start);
   setInterval(tick, 1000);
+  if (config.thumbnails) strip.load($('model').value);
   return null;
 }
 

@@ -1,5 +1,7 @@
 // The light ball: a shaded sphere; drag on it to say where the sun stands. AZ > 0 is right, EL > 0 is up, degrees.
 
+import { wrapped } from './dial.js';
+
 const RADIANS = Math.PI / 180;
 
 export class LightBall extends EventTarget {
@@ -8,7 +10,7 @@ export class LightBall extends EventTarget {
     this.canvas = canvas;
     this.az = -40;
     this.el = 35;
-    this.gain = 1;
+    this.turn = 0; // degrees by which the whole light has been turned since
     this.active = false;
     canvas.addEventListener('pointerdown', (event) => { canvas.setPointerCapture(event.pointerId); this.point(event); });
     canvas.addEventListener('pointermove', (event) => canvas.hasPointerCapture(event.pointerId) && this.point(event));
@@ -35,10 +37,12 @@ export class LightBall extends EventTarget {
     if (!step) return;
     event.preventDefault();
     event.stopPropagation();
+    if (this.turn) this.az = wrapped(this.az + this.turn); // from where it is seen
     this.set(this.az + step[0], this.el + step[1], true);
   }
 
   set(az, el, byHand = false) {
+    if (byHand) this.turn = 0; // a lamp is where the hand puts it
     this.az = Math.max(-90, Math.min(90, az));
     this.el = Math.max(-89, Math.min(89, el));
     this.active = byHand || this.active;
@@ -46,17 +50,17 @@ export class LightBall extends EventTarget {
     if (byHand) this.dispatchEvent(new CustomEvent('light'));
   }
 
-  get text() { return `sun:${this.az.toFixed(0)},${this.el.toFixed(0)},${this.gain.toFixed(2)}`; }
+  get text() { return `sun:${this.az.toFixed(0)},${this.el.toFixed(0)}`; }
 
   /** Lambert and a highlight on a clay sphere, dithered so that it does not band. */
   draw() {
-    const { canvas, az, el } = this;
+    const { canvas, el } = this, az = this.az + this.turn;
     const size = canvas.width, c = canvas.getContext('2d'), r = 0.45 * size;
     const image = c.createImageData(size, size);
     const [a, e] = [az * RADIANS, el * RADIANS];
     const L = [Math.sin(a) * Math.cos(e), Math.sin(e), Math.cos(a) * Math.cos(e)];
     const H = [L[0], L[1], L[2] + 1], h = Math.hypot(...H) || 1;
-    const power = (this.active ? 0.9 : 0.42) * Math.sqrt(Math.min(2, this.gain));
+    const power = (this.active ? 0.9 : 0.42);
     for (let j = 0; j < size; j++) for (let i = 0; i < size; i++) {
       const x = (i - size / 2 + 0.5) / r, y = -(j - size / 2 + 0.5) / r, d = x * x + y * y;
       if (d > 1.02) continue;
@@ -74,7 +78,7 @@ export class LightBall extends EventTarget {
     c.putImageData(image, 0, 0);
     this.handle(c, size, r, L);
     canvas.setAttribute('aria-valuenow', az.toFixed(0));
-    canvas.setAttribute('aria-valuetext', this.active ? `azimuth ${az.toFixed(0)}°, elevation ${el.toFixed(0)}°` : 'a preset is on');
+    canvas.setAttribute('aria-valuetext', this.active ? `azimuth ${az.toFixed(0)}°, elevation ${el.toFixed(0)}°` : 'another light is on');
   }
 
   handle(c, size, r, L) {

@@ -42,7 +42,7 @@ export class Session extends EventTarget {
       if (candidate && socket.readyState === WebSocket.OPEN && this.offered === pc)
         socket.send(JSON.stringify({ type: 'candidate', candidate: candidate.toJSON() }));
     };
-    const channel = this.channel = pc.createDataChannel('control', { ordered: false, maxRetransmits: 0 });
+    const channel = this.channel = pc.createDataChannel('control'); // reliable: a click that is lost is never made good
     channel.onopen = () => this.emit('ready');
     channel.onmessage = (event) => this.emit('message', JSON.parse(event.data));
     for (const track of this.stream.getTracks()) {
@@ -63,6 +63,7 @@ export class Session extends EventTarget {
 
   async hear(socket, message) {
     if (socket !== this.socket) return;
+    if (message.type === 'answer') this.id = message.session;
     if (message.type === 'answer') await this.pc.setRemoteDescription({ type: 'answer', sdp: message.sdp });
     else if (message.type === 'candidate' && message.candidate) await this.pc.addIceCandidate(message.candidate).catch(() => {});
     else if (message.type === 'error') {
@@ -72,8 +73,10 @@ export class Session extends EventTarget {
     }
   }
 
+  get open() { return this.channel?.readyState === 'open'; }
+
   send(control) {
-    if (this.channel?.readyState === 'open') this.channel.send(JSON.stringify(control));
+    if (this.open) this.channel.send(JSON.stringify(control));
   }
 
   /** Numbers for the HUD: round trip, jitter buffer, frames a second, received bits a second. */

@@ -16,7 +16,9 @@ import numpy as np
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import MeshDriver
+from narrate_stream.fusion import fuse, over_backdrop
 from narrate_stream.ops.geometry import rotation_from_angles
+from narrate_stream.ops.lighting import Lighting
 from narrate_stream.pipeline import Pipeline, still_motion
 from narrate_stream.types import AvatarMotion, Frame, Image, Pose
 
@@ -26,7 +28,8 @@ WARM_UP = 30
 
 def driving_frames(model: HybridModel, count: int) -> list[Image]:
     """The avatar itself, nodding, turning and speaking, 512 pixels: a driving clip that needs nobody's rights."""
-    pipeline = Pipeline(model, size=512)
+    pipeline, own = Pipeline(model, size=512), Lighting("original", original=True)
+    plate = over_backdrop(model, pipeline.framing)
     out = []
     for i in range(count):
         t = i / 30
@@ -35,10 +38,8 @@ def driving_frames(model: HybridModel, count: int) -> list[Image]:
         pose = Pose(turn.astype(np.float32), np.zeros(3, np.float32))
         motion = AvatarMotion(pose, offsets, still_motion().gaze, np.zeros(3, np.float32))
         gbuffer = pipeline.renderer(motion, albedo=False)
-        from narrate_stream.fusion import fuse
-
-        core, fringe = pipeline.relighter(gbuffer, pipeline._target)
-        out.append(fuse(core, fringe, gbuffer, pipeline._background))
+        core, fringe = pipeline.relighter(gbuffer, own)
+        out.append(fuse(core, fringe, gbuffer, plate))
     return out
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.errors import NarrateError
 from narrate_stream.renderer import Framing, GBuffer
 from narrate_stream.types import Image
 
@@ -50,21 +49,6 @@ def framed(picture: Image, framing: Framing) -> Image:
     """A canvas-sized picture as this framing shows it (outside: its border goes on)."""
     w, h = framing.size
     return resampled(picture, (np.arange(w) - framing.dx) / framing.scale, (np.arange(h) - framing.dy) / framing.scale)
-
-
-def background_of(model: HybridModel, framing: Framing, kind: str) -> Image:
-    """(H, W, 3) the background of this framing: `original`, `blur` or `#rrggbb`. Raises NarrateError for others."""
-    w, h = framing.size
-    if kind.startswith("#") and len(kind) == 7:
-        try:
-            colour = [int(kind[i : i + 2], 16) for i in (1, 3, 5)]
-        except ValueError:
-            raise NarrateError(f"{kind!r} is no colour: write #rrggbb") from None
-        return np.asarray(np.broadcast_to(np.array(colour, np.uint8), (h, w, 3)).copy())
-    if kind not in ("original", "blur"):
-        raise NarrateError(f"{kind!r} is no background: use original, blur or #rrggbb")
-    plate = over_backdrop(model, framing)
-    return np.asarray(cv2.GaussianBlur(plate, (0, 0), 0.03 * max(w, h))) if kind == "blur" else plate
 
 
 def over_backdrop(model: HybridModel, framing: Framing) -> Image:
@@ -114,3 +98,11 @@ def coverage(gbuffer: GBuffer) -> NDArray[np.float32]:
     rows, columns = gbuffer.fringe_at.T
     out[rows, columns] = np.maximum(out[rows, columns], gbuffer.fringe_alpha)
     return out
+
+
+def cut_out(core: Image, fringe: NDArray[np.uint8], gbuffer: GBuffer) -> NDArray[np.uint8]:
+    """(H, W, 4) the person alone, with straight alpha; black where nobody is."""
+    under = np.zeros_like(core)
+    under[tuple(gbuffer.fringe_at.T)] = fringe  # over its own colour a fringe keeps it, however thin it is
+    alpha = np.asarray(coverage(gbuffer) * 255 + 0.5, np.uint8)
+    return np.concatenate([fuse(core, fringe, gbuffer, under), alpha[..., None]], -1)

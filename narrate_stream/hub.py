@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from aiortc import RTCIceServer
 
@@ -17,6 +17,7 @@ from narrate_stream.rtc import Peer, apply_control
 from narrate_stream.signaling import STARTING, SignalingError, ice_server
 from narrate_stream.stage import Programme
 
+T = TypeVar("T")
 MakeAvatar = Callable[[dict[str, Any]], Avatar]
 
 
@@ -63,6 +64,7 @@ class Hub:
             if role == "viewer":
                 answer = await peer.watch(sdp)
             else:
+                peer.model = options.get("model")
                 answer = await peer.drive(sdp, await self.make(options), back=role == "driver")
         except BaseException:
             await asyncio.shield(peer.close())
@@ -81,6 +83,10 @@ class Hub:
         except asyncio.CancelledError:
             future.add_done_callback(lambda f: None if f.cancelled() or f.exception() else f.result().close())
             raise
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Do something slow away from the event loop and the frame path, where avatars are built too."""
+        return await asyncio.get_running_loop().run_in_executor(self._builder, work)
 
     def _build(self, options: dict[str, Any]) -> Avatar:
         start: dict[str, Any] = {key: options[key] for key in STARTING if key in options}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_from_srgb
 from narrate_stream.ops.facefit import fit_face
 from narrate_stream.ops.geometry import Camera, angles_from_rotation
+from narrate_stream.ops.grading import turned_map
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.types import Image
 
-ENVIRONMENT_SIZE = (128, 64)
+ENVIRONMENT_WIDTH, PANORAMA_WIDTH = 128, 1024  # of a map as a light, and as what is seen behind the person
+EXR_MAGIC = b"v/1\x01"
 # eyes, brows and lips: their colour says little about the light
 NOT_SKIN = (
     33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7, 263, 466, 388, 387, 386, 385, 384,
@@ -44,10 +47,9 @@ def parse_light(text: str, model: HybridModel | None = None) -> Lighting:
         return _sun(text)
     if text.startswith("image:"):
         return light_of_portrait(Path(text[6:]))
-    found = read_map(text)
-    if found is not None:
-        name, radiance = found
-        return ops.environment(radiance, name)
+    named = map_of(text)
+    if named is not None:
+        return environment_light(*named)
     known = ", ".join(ops.PRESETS)
     raise LightError(f"{text!r} is no light: use original, one of {known}, sun:AZ,EL, an environment map or image:FILE")
 
@@ -64,56 +66,80 @@ def _sun(text: str) -> Lighting:
     return ops.sun(*numbers)
 
 
-def read_map(text: str) -> tuple[str, NDArray[np.float32]] | None:
-    """Name and radiance (64, 128, 3) of an environment map `FILE[@DEG]`, turned by DEG degrees (positive: its contents
-    move to the image's right); None for other LIGHTs. Raises LightError."""
+def map_of(text: str) -> tuple[Path, float] | None:
+    """File and turn in degrees of the environment map `FILE[@DEG]`; None for other LIGHTs. Raises LightError."""
     file, _, degrees = text.rpartition("@") if "@" in text else (text, "", "0")
-    path = Path(file)
-    if text.startswith("image:") or path.suffix.lower() not in IMAGES:
+    if text.startswith("image:") or Path(file).suffix.lower() not in IMAGES:
         return None
     try:
-        turn = float(degrees)
+        return Path(file), float(degrees)
     except ValueError:
         raise LightError(f"{text}: the rotation after @ must be a number of degrees") from None
-    radiance = read_radiance(path)
-    return f"{path.name}@{turn:g}", np.roll(radiance, round(turn / 360 * radiance.shape[1]), axis=1)
+
+
+def environment_light(path: Path, turn: float) -> Lighting:
+    """Light of an environment map, turned by `turn` degrees (positive: its contents move to the image's right)."""
+    return light_of_map(read_map(path), f"{path.name}@{turn:g}", turn)
+
+
+def light_of_map(linear: NDArray[np.float32], name: str, turn: float = 0.0) -> Lighting:
+    """Light of an equirectangular map (H, W, 3), linear, of any size."""
+    light, seen = resized(linear, ENVIRONMENT_WIDTH), resized(linear, min(PANORAMA_WIDTH, linear.shape[1]))
+    return ops.environment(turned_map(light, turn), name, panorama=turned_map(seen, turn))
 
 
 def read_radiance(path: Path) -> NDArray[np.float32]:
     """(64, 128, 3) linear radiance of an equirectangular environment map. Raises LightError."""
-    if not path.is_file():
-        raise LightError(f"{path}: there is no such environment map")
-    if path.suffix.lower() == ".exr":
-        return _shrunk(_read_exr(path))
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    return resized(read_map(path), ENVIRONMENT_WIDTH)
+
+
+def read_map(path: Path) -> NDArray[np.float32]:
+    """(H, W, 3) linear radiance of the map in a file. Raises LightError."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise LightError(f"{path}: there is no such environment map") from None
+    except OSError as error:
+        raise LightError(f"{path}: the environment map cannot be read ({error.strerror})") from error
+    return decode_map(data, str(path))
+
+
+def resized(linear: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """(width / 2, width, 3) the map, area-averaged where that shrinks it."""
+    return np.asarray(cv2.resize(linear, (width, max(1, width // 2)), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def decode_map(data: bytes, source: str) -> NDArray[np.float32]:
+    """(H, W, 3) linear radiance of a map in memory: Radiance HDR, OpenEXR or a picture. A LightError names `source`."""
+    linear = _decode_exr(data, source) if data.startswith(EXR_MAGIC) else _decode_picture(data, source)
+    return np.nan_to_num(np.maximum(linear, 0), nan=0.0, posinf=6e4).astype(np.float32, copy=False)
+
+
+def _decode_picture(data: bytes, source: str) -> NDArray[np.float32]:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:  # what a header claims may be beyond what OpenCV dares to allocate
+        image = None
     if image is None:
-        raise LightError(f"{path}: the environment map cannot be read")
+        raise LightError(f"{source}: the environment map cannot be read")
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, -1)
     rgb = image[..., 2::-1]
-    linear = (
-        rgb.astype(np.float32)
-        if rgb.dtype == np.float32
-        else linear_from_srgb(rgb / np.float32(np.iinfo(rgb.dtype).max))
-    )
-    return _shrunk(linear)
+    if rgb.dtype == np.float32:
+        return np.asarray(rgb)
+    return linear_from_srgb(rgb / np.float32(np.iinfo(rgb.dtype).max))
 
 
-def _shrunk(linear: NDArray[Any]) -> NDArray[np.float32]:
-    clean = np.nan_to_num(np.maximum(linear, 0), nan=0.0, posinf=6e4)
-    return np.asarray(cv2.resize(clean.astype(np.float32), ENVIRONMENT_SIZE, interpolation=cv2.INTER_AREA))
-
-
-def _read_exr(path: Path) -> NDArray[np.float32]:
+def _decode_exr(data: bytes, source: str) -> NDArray[np.float32]:
     """OpenEXR through PyAV's decoder: OpenCV's own is switched off by default for safety."""
     import av
 
     try:
-        with av.open(str(path)) as box:
+        with av.open(BytesIO(data), format="exr_pipe") as box:
             frame = next(box.decode(video=0))
             planar = frame.reformat(format="gbrpf32le").to_ndarray()
     except (av.FFmpegError, StopIteration, ValueError) as error:
-        raise LightError(f"{path}: the environment map cannot be read ({error})") from error
+        raise LightError(f"{source}: the environment map cannot be read ({error})") from error
     return np.asarray(planar if planar.shape[-1] == 3 else np.moveaxis(planar, 0, -1), np.float32)
 
 

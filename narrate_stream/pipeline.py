@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from narrate_stream.backdrops import Backdrop
 from narrate_stream.bundle import HybridModel
+from narrate_stream.dimmer import Dimmer
 from narrate_stream.errors import DeviceError, LightError
-from narrate_stream.fusion import background_of, fuse, head_framing, portrait_framing
+from narrate_stream.fusion import fuse, head_framing, portrait_framing
 from narrate_stream.lights import light_on_face, parse_light
 from narrate_stream.ops.geometry import angles_from_rotation, partial_rotations, rotation_from_angles
+from narrate_stream.ops.grading import Grade
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.protocols import Driver
-from narrate_stream.relighters import ExactRelighter, LightMapRelighter, blended
+from narrate_stream.relighters import ExactRelighter, LightMapRelighter
 from narrate_stream.renderer import Renderer
 from narrate_stream.retarget import Retargeter
 from narrate_stream.types import AvatarMotion, Frame, Motion, Pose, View
 
-EASE = 0.18  # seconds in which a new light fades in
 HOLD = 0.8  # seconds in which a lost face eases to neutral
 ROOM = 1.0  # seconds over which the driver's room light is averaged
 
@@ -47,8 +49,9 @@ class Pipeline:
         motion: Literal["relative", "absolute"] = "relative",
         driver: Driver | None = None,
         light: str = "original",
+        grade: Grade | None = None,
         view: View | None = None,
-        background: str = "original",
+        background: str = "relit",
         device: str = "cpu",
     ) -> None:
         require_device(device)
@@ -62,12 +65,9 @@ class Pipeline:
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
         self._room: Lighting | None = None
-        self._light_name, self._target = "", Lighting("original", original=True)
-        self._from, self._changed = self._target, -1e9
-        self._light, self._blend = self._target, 1.0
-        self.set_light(light)
-        self._changed = -1e9
-        self.set_background(background)
+        self._light_name, lighting = self._read_light(light)
+        self._dimmer = Dimmer(lighting, grade)
+        self._backdrop = Backdrop(model, self.framing, background)
         self._motion, self._lost, self._seen = still_motion(), 0.0, False
         self._time: float | None = None
         self._calibrate = False
@@ -95,7 +95,7 @@ class Pipeline:
         marks.append(time.perf_counter())
         face, fringe = self.relighter(gbuffer, lighting)
         marks.append(time.perf_counter())
-        picture = fuse(face, fringe, gbuffer, self._background)
+        picture = fuse(face, fringe, gbuffer, self._backdrop(self._dimmer.goal, seconds))
         marks.append(time.perf_counter())
         spent = 1000 * np.diff(marks)
         self.stage_ms.update(zip(("motion", "render", "relight", "fuse"), map(float, spent), strict=True))
@@ -134,12 +134,8 @@ class Pipeline:
 
     def _lighting(self, frame: Frame, motion: Motion | None, seconds: float) -> Lighting:
         if self._light_name == "webcam" and motion is not None:
-            self._target = self._driver_room(frame, motion, seconds)
-            return self._target
-        self._blend = min(1.0, self._blend + seconds / EASE)
-        t = self._blend * self._blend * (3 - 2 * self._blend)
-        self._light = self._target if self._blend >= 1 else blended(self._from, self._target, t)
-        return self._light
+            self._dimmer.set_light(self._driver_room(frame, motion, seconds))
+        return self._dimmer(seconds)
 
     def _driver_room(self, frame: Frame, motion: Motion, seconds: float) -> Lighting:
         points = motion.landmarks[:468] @ motion.rotation.T
@@ -151,36 +147,45 @@ class Pipeline:
 
     # ---- live controls
 
-    def set_light(self, light: str) -> None:
-        """Any LIGHT; takes effect with the next frame and fades in. Raises LightError at once."""
-        target = (
-            self._room or Lighting("original", original=True) if light == "webcam" else parse_light(light, self.model)
-        )
-        if light == "webcam" and self.driver is None:
+    def set_light(self, light: str | Lighting) -> None:
+        """Any LIGHT, or one made elsewhere; shows in the next frame and eases in. Raises LightError at once."""
+        self._light_name, lighting = self._read_light(light)
+        self._dimmer.set_light(lighting)
+
+    def _read_light(self, light: str | Lighting) -> tuple[str, Lighting]:
+        if isinstance(light, Lighting):
+            return light.name, light
+        if light != "webcam":
+            return light, parse_light(light, self.model)
+        if self.driver is None:
             raise LightError("webcam light needs a driver that sees a room")
-        self._from, self._blend = self._light, 0.0 if self._light_name else 1.0
-        self._light_name, self._target = light, target
+        return light, self._room or Lighting("original", original=True)
+
+    def set_grade(self, exposure: float | None = None, warmth: float | None = None, turn: float | None = None) -> None:
+        """Exposure (stops), warmth (mired) and turn (degrees) of the light; None keeps what it is."""
+        chosen = {"exposure": exposure, "warmth": warmth, "turn": turn}
+        self._dimmer.set_grade(replace(self._dimmer.grade, **{k: v for k, v in chosen.items() if v is not None}))
 
     def set_view(self, view: View) -> None:
         """The viewer's turn of the head, degrees."""
         self.view = view
 
     def set_background(self, background: str) -> None:
-        """`original`, `blur` or `#rrggbb`. Raises NarrateError for others."""
-        self._background = background_of(self.model, self.framing, background)
-        self._background_name = background
+        """Any BACKGROUND but `transparent`; eases in. Raises NarrateError for others."""
+        self._backdrop.set(background)
 
     def calibrate(self) -> None:
         """The next frame with a face is the driver's neutral."""
         self._calibrate = True
 
     def state(self) -> dict[str, Any]:
-        """Light, view, background and whether a face is followed: JSON-ready."""
+        """Light and its grade, view, background and whether a face is followed: JSON-ready."""
         yaw, pitch, roll = (round(float(a), 1) for a in angles_from_rotation(self._motion.pose.rotation))
         return {
             "light": self._light_name,
+            **asdict(self._dimmer.grade),
             "view": {"yaw": self.view.yaw, "pitch": self.view.pitch},
-            "background": self._background_name,
+            "background": self._backdrop.kind,
             "tracking": self._seen,
             "pose": {"yaw": yaw, "pitch": pitch, "roll": roll},
             "model": self.model.name,

@@ -50,14 +50,17 @@ class Avatar(Protocol):
     def step(self, frame: Frame) -> Frame:
         """One driving frame in, the avatar's frame of the same moment out."""
 
-    def set_light(self, light: str) -> None:
-        """Any LIGHT of the grammar. Raises LightError at once for one that cannot be used."""
+    def set_light(self, light: Any) -> None:
+        """Any LIGHT of the grammar, or a `Lighting` made elsewhere. Raises LightError at once for one it cannot use."""
+
+    def set_grade(self, exposure: float | None = None, warmth: float | None = None, turn: float | None = None) -> None:
+        """Exposure (stops), warmth (mired) and turn (degrees) of the light; None keeps what it is."""
 
     def set_view(self, view: View) -> None:
         """The viewer's own turn of the head."""
 
     def set_background(self, background: str) -> None:
-        """`original`, `blur`, `#rrggbb`. Raises NarrateError for anything else."""
+        """Any BACKGROUND but `transparent`. Raises NarrateError for anything else."""
 
     def calibrate(self) -> None:
         """The next frame with a face is the driver's neutral."""

@@ -10,7 +10,7 @@ plain reference: normals, horizons and materials fetched per pixel and shaded th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -33,15 +33,33 @@ F64 = NDArray[np.float64]
 Lit = tuple[Array, Array]  # (h, w, 3) diffuse shading and highlight, linear
 KNEE = 0.82
 ROW = 128  # texels in a row of a map that has no picture's shape
+ROLL = 1 / (1 - KNEE)
 HEADROOM = 1.6  # linear values up to here are told apart before the knee
 DARKEST_SHINE = 0.05  # albedo below which the highlight is not divided by it any further
 
 
-def kneed(linear: NDArray[Any]) -> NDArray[Any]:
-    """Highlights above KNEE roll off toward 1 instead of clipping."""
+def kneed(linear: NDArray[Any], roll: float = ROLL) -> NDArray[Any]:
+    """Highlights above KNEE roll off instead of clipping: with ROLL toward 1, with 0 not at all."""
     over = np.maximum(linear - KNEE, 0)
-    span = 1 - KNEE
-    return np.where(linear > KNEE, KNEE + span * over / (over + span), linear)
+    return np.where(linear > KNEE, KNEE + over / (1 + roll * over), linear)
+
+
+def roll_below(white: float) -> float:
+    """The roll-off that brings linear `white` to 1; 0 for what does not go above 1 anyhow."""
+    return ROLL - 1 / (max(1.0, white) - KNEE)
+
+
+def roll_off(lighting: Lighting) -> float:
+    """How strongly highlights roll off under a light. The photograph has rolled off its own already: only what its
+    exposure brings above white is fitted in below it."""
+    own = roll_below(float(lighting.gain.max()))
+    return own if lighting.original else ROLL + lighting.share * (own - ROLL)
+
+
+def untouched(gbuffer: GBuffer, lighting: Lighting) -> bool:
+    """Whether nothing is to be done: the portrait's own light, neither graded nor seen by a head that turned in it."""
+    neutral = lighting.turn == 0 and bool((lighting.gain == 1).all())
+    return lighting.original and neutral and bool(np.abs(gbuffer.room - np.eye(3)).max() < 1e-6)
 
 
 class LightMapRelighter:
@@ -50,7 +68,7 @@ class LightMapRelighter:
     def __init__(self, model: HybridModel) -> None:
         self.model, self.shading = model, Shading(model)
         self.size = atlas_size(model)
-        self._cover, self._texels = covered_texels(model, self.size)
+        self._texels = covered_texels(model, self.size)
         self.atlas = self.shading.atlas.chosen(self._texels)
         surface, material = (self._chosen(a).astype(np.float32) / 255 for a in (model.surface, model.material))
         self._fine = fixed_map(surface[..., :2], SIDE)
@@ -67,10 +85,9 @@ class LightMapRelighter:
         # a highlight is added to the picture; as part of a map that multiplies the albedo it is divided by it here
         self._shine = np.ascontiguousarray(1 / np.maximum(flat, DARKEST_SHINE))
         # bytes of the square root of linear light: a product there is a byte multiplication, evenly fine to the eye
-        grid = (np.arange(256, dtype=np.float32) / 255) ** 2
         self._root = np.asarray(np.sqrt(linear_table()) * 255 + 0.5, np.uint8)
-        self._encode = np.asarray(srgb_from_linear(kneed(grid * HEADROOM)) * 255 + 0.5, np.uint8)
-        self._encode_plain = np.asarray(srgb_from_linear(grid * HEADROOM) * 255 + 0.5, np.uint8)
+        self._grid = (np.arange(256, dtype=np.float32) / 255) ** 2 * HEADROOM
+        self._encode: tuple[float, NDArray[np.uint8]] = -1.0, np.zeros(0, np.uint8)
         self._still: tuple[Part, Lit] | None = None
         self._map: tuple[Part, Array] | None = None
         self._spread: tuple[Array, Array] | None = None
@@ -84,7 +101,8 @@ class LightMapRelighter:
         """(h, w, 3) what the albedo is multiplied with, over the atlas; rotation and room: see `GBuffer`."""
         lit = self._light(lighting, rotation, room)
         if self._spread is None or self._spread[0] is not lit:
-            light = np.zeros((*self._cover.shape, 3), np.float32)
+            # pixels beside the person's edge fetch from anywhere, and half of what they find goes to the edge
+            light = np.broadcast_to(np.float32(cv2.mean(lit)[:3]), (*self.size[::-1], 3)).copy()
             light.reshape(-1, 3)[self._texels] = lit
             self._spread = lit, light
         return self._spread[1]
@@ -92,19 +110,22 @@ class LightMapRelighter:
     def _light(self, lighting: Lighting, rotation: F64, room: F64) -> Array:
         """The same for the covered texels, (r, c, 3)."""
         if lighting.original:
-            return self._original(room)
+            return self._original(lighting, room)
         head = self.shading.head(lighting, rotation)
         if self._map is None or self._map[0] is not head or lighting.share > 0:
             self._map = head, self._mixed(head, self.shading.body(lighting))
         if lighting.share == 0:
             return self._map[1]
-        own = self._original(room) * self._own
+        own = self._original(lighting, room) * self._own
         return np.asarray(self._map[1] + np.float32(lighting.share) * (own - self._map[1]))
 
-    def _original(self, room: F64) -> Array:
-        """(h, w, 3) by how much the portrait's own light changes with the head's turn."""
-        turned = cv2.remap(self.shading.original(room), *self.atlas.map, cv2.INTER_LINEAR)
-        return np.asarray(1 + (turned - 1) * self._head)
+    def _original(self, lighting: Lighting, room: F64) -> Array:
+        """(h, w, 3) by how much the portrait's own light changes with the head's turn and its grade."""
+        head, body = (
+            cv2.remap(self.shading.original(lighting, turn), *self.atlas.map, cv2.INTER_LINEAR)
+            for turn in (room, np.eye(3))
+        )
+        return np.asarray(body + (head - body) * self._head)
 
     def _mixed(self, head: Part, body: Part) -> Array:
         """(h, w, 3) head and body, highlights and the light that the person throws on itself included."""
@@ -141,7 +162,7 @@ class LightMapRelighter:
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are undefined."""
-        if lighting.original and np.abs(gbuffer.room - np.eye(3)).max() < 1e-6:
+        if untouched(gbuffer, lighting):
             return gbuffer.base, gbuffer.fringe_base  # the portrait itself, to the byte
         light = cv2.sqrt(self.light_map(lighting, gbuffer.rotation, gbuffer.room) * np.float32(1 / HEADROOM))
         k = atlas_scale(self.model) / gbuffer.texture_scale
@@ -163,17 +184,22 @@ class LightMapRelighter:
         if base.size == 0:
             return base
         lit = cv2.multiply(cv2.LUT(base, self._root), light, dtype=cv2.CV_8U)
-        return np.asarray(cv2.LUT(lit, self._encode_plain if lighting.original else self._encode), np.uint8)
+        return np.asarray(cv2.LUT(lit, self._curve(roll_off(lighting))), np.uint8)
+
+    def _curve(self, roll: float) -> NDArray[np.uint8]:
+        """(256,) sRGB bytes of the square roots of linear light."""
+        if self._encode[0] != roll:
+            self._encode = roll, np.asarray(srgb_from_linear(kneed(self._grid, roll)) * 255 + 0.5, np.uint8)
+        return self._encode[1]
 
 
-def covered_texels(model: HybridModel, size: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """(h, w) where the small atlas shows something, with a border for interpolation; those texels' flat indices
-    (r, ROW), the last one repeated: half of the atlas is empty, and light is made for every texel of it."""
+def covered_texels(model: HybridModel, size: tuple[int, int]) -> NDArray[np.intp]:
+    """(r, ROW) flat indices of the texels of the small atlas that show something, with a border for interpolation, the
+    last one repeated: half of the atlas is empty, and light is made for every texel asked for."""
     alpha = cv2.resize((model.alpha > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-    cover = cv2.dilate(alpha.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    at = np.flatnonzero(cover)
+    at = np.flatnonzero(cv2.dilate(alpha.astype(np.uint8), np.ones((3, 3), np.uint8)))
     whole = -(-max(len(at), 1) // ROW) * ROW
-    return cover, np.pad(at, (0, whole - len(at)), mode="edge").reshape(-1, ROW)
+    return np.pad(at, (0, whole - len(at)), mode="edge").reshape(-1, ROW)
 
 
 @dataclass(frozen=True)
@@ -216,7 +242,7 @@ class ExactRelighter:
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """As `LightMapRelighter`; uncovered pixels are black."""
-        if lighting.original and np.abs(gbuffer.room - np.eye(3)).max() < 1e-6:
+        if untouched(gbuffer, lighting):
             return gbuffer.base, gbuffer.fringe_base
         h, w = gbuffer.covered.shape
         fx, fy = (np.ascontiguousarray(gbuffer.fringe_xy[:, i : i + 1]) for i in (0, 1))
@@ -247,21 +273,22 @@ class ExactRelighter:
                 sampled(self.model.material, x, y, k).reshape(-1, 4),
             )
         ]
-        light = self._own(gbuffer, covered.size) if lighting.original else self._light(gbuffer, x, y, lighting)
+        light = (
+            self._own(gbuffer, lighting, covered.size) if lighting.original else self._light(gbuffer, x, y, lighting)
+        )
         d = self.device
         given = [wp.array(a, dtype=wp.uint8, device=d, copy=False) for a in pixels]
         target = wp.array(out, dtype=wp.uint8, device=d, copy=False)
         curves = [wp.array(linear_table(), dtype=float, device=d), wp.array(srgb_table(), dtype=wp.uint8, device=d)]
-        knee = 1e9 if lighting.original else KNEE
-        launch(shade.shade_pass, covered.size, [*given, *light.on(d), *curves, knee, target], d)
+        tone = KNEE, roll_off(lighting)
+        launch(shade.shade_pass, covered.size, [*given, *light.on(d), *curves, *tone, target], d)
         return np.asarray(target.numpy(), np.uint8)
 
-    def _own(self, gbuffer: GBuffer, count: int) -> PixelLight:
-        """The portrait's own light on a turned head: a table, and nothing that shines or hides."""
-        table = self.shading.original(gbuffer.room)
+    def _own(self, gbuffer: GBuffer, lighting: Lighting, count: int) -> PixelLight:
+        """The portrait's own light on a turned head: tables, and nothing that shines or hides."""
         none = np.zeros((0, TABLE, TABLE, 3), np.float32)
         return PixelLight(
-            np.stack([table, np.ones_like(table)]),
+            np.stack([self.shading.original(lighting, turn) for turn in (gbuffer.room, np.eye(3))]),
             np.zeros((2, SIDE, SIDE, 3), np.float32),
             none,
             none,
@@ -306,22 +333,4 @@ def sampled(picture: NDArray[Any], x: Array, y: Array, k: float) -> NDArray[Any]
         cv2.remap(
             picture, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-    )
-
-
-def blended(a: Lighting, b: Lighting, t: float) -> Lighting:
-    """Light between `a` (t = 0) and `b` (t = 1), for transitions that ease: every source fades, none jumps."""
-    if t >= 1 or (a.original and b.original):
-        return b
-    if a.original or b.original:
-        other, share = (b, 1 - t) if a.original else (a, t)
-        return replace(other, share=share)
-    return replace(
-        b,
-        name=f"{a.name}>{b.name}",
-        sh=(a.sh * (1 - t) + b.sh * t).astype(np.float32),
-        directions=np.concatenate([a.directions, b.directions]),
-        colours=np.concatenate([a.colours * (1 - t), b.colours * t]).astype(np.float32),
-        softness=np.concatenate([a.softness, b.softness]),
-        mirror=b.mirror if t > 0.5 else a.mirror,
     )

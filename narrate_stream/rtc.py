@@ -35,6 +35,7 @@ from narrate_stream.protocols import Avatar
 from narrate_stream.signaling import Candidate, SignalingError, check_sdp_size, parse_control
 from narrate_stream.stage import Programme, SoundTrack, Stage
 from narrate_stream.types import View
+from narrate_stream.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +46,14 @@ MAX_CANDIDATES = 100
 MAX_SECTIONS = 8
 
 
-def apply_control(avatar: Avatar, control: dict[str, Any]) -> dict[str, Any]:
+def apply_control(avatar: Avatar, control: dict[str, Any], uploads: Uploads | None = None) -> dict[str, Any]:
     """Apply a parsed control on the worker and return the new state. Raises NarrateError for one the avatar refuses."""
+    maps = uploads or Uploads()
     setters: dict[str, Callable[[Any], None]] = {
-        "light": avatar.set_light,
+        "light": lambda light: avatar.set_light(maps.resolve(light)),
+        "exposure": lambda stops: avatar.set_grade(exposure=stops),
+        "warmth": lambda mired: avatar.set_grade(warmth=mired),
+        "turn": lambda degrees: avatar.set_grade(turn=degrees),
         "background": avatar.set_background,
         "view": lambda view: avatar.set_view(View(**view)),
         "calibrate": lambda _: avatar.calibrate(),
@@ -84,6 +89,8 @@ class Peer:
     def __init__(self, hub: Household, role: str) -> None:
         self.id, self.etag = secrets.token_urlsafe(16), f'"{secrets.token_hex(8)}"'
         self.role = role
+        self.model: str | None = None  # which one it asked for; None is the first
+        self.uploads = Uploads()
         self.closed: Callable[[], None] = lambda: None
         self._hub = hub
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=list(hub.ice_servers)))
@@ -263,7 +270,9 @@ class Peer:
             text = await self._controls.get()
             try:
                 control = parse_control(text)
-                state = await loop.run_in_executor(self._hub.worker, apply_control, self._stage.avatar, control)
+                state = await loop.run_in_executor(
+                    self._hub.worker, apply_control, self._stage.avatar, control, self.uploads
+                )
                 self._say({"state": state})
             except NarrateError as error:
                 self._say({"error": {"message": str(error)}})

@@ -1,7 +1,7 @@
 """The live server on one port: the page, `/ws` signalling, WHIP and WHEP, health and metrics.
 
-Everyone who may not send the token is kept out of `/ws`, `/whip` and `/whep`. Without a token the pages of other
-origins are kept out: a web site must not be able to use a server on its visitor's machine.
+Everyone who may not send the token is kept out of `/ws`, `/whip`, `/whep`, thumbnails and uploads. Without a token the
+pages of other origins are kept out: a web site must not be able to use a server on its visitor's machine.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from narrate_stream import __version__
 from narrate_stream.errors import NarrateError
+from narrate_stream.gallery import Gallery, MakeThumbnail
 from narrate_stream.hub import Hub, MakeAvatar
 from narrate_stream.metrics import Metrics
 from narrate_stream.ops.lighting import PRESETS
@@ -40,6 +41,7 @@ from narrate_stream.signaling import (
     parse_message,
     parse_options,
 )
+from narrate_stream.uploads import MAX_BYTES
 from narrate_stream.whip import Door, Whip
 
 logger = logging.getLogger(__name__)
@@ -187,11 +189,13 @@ def create_app(
     models: Sequence[str] = (),
     max_peers: int = 8,
     lights: Sequence[str] = LIGHTS,
+    make_thumbnail: MakeThumbnail | None = None,
 ) -> Starlette:
     """The live server as an ASGI application.
 
     `make_avatar` gets the offer's options (`{"model": NAME}` or nothing) in a thread of its own and may raise
-    NarrateError; each avatar is then stepped and closed on one worker thread that all peers share. `ice_servers` are
+    NarrateError; each avatar is then stepped and closed on one worker thread that all peers share. `make_thumbnail`
+    draws the page's strip of lights, which shows plain swatches without it. `ice_servers` are
     URLs such as `stun:HOST` or `turn:USER:PASSWORD@HOST`. Raises NarrateError for one that is malformed.
     """
     config = {
@@ -201,6 +205,8 @@ def create_app(
         "rigs": {name: _rig(name) for name in lights if name in PRESETS},
         "ice_servers": [ice_server(url) for url in ice_servers],
         "token_required": token is not None,
+        "thumbnails": make_thumbnail is not None,
+        "max_upload": MAX_BYTES,
     }
     hub = Hub(
         make_avatar, metrics=Metrics(), ice_servers=ice_servers, latency_marker=latency_marker, max_peers=max_peers
@@ -214,7 +220,10 @@ def create_app(
             await hub.close()
 
     door = Door(token)
-    app = Starlette(routes=_routes(Live(hub, door, config), Whip(hub, door, config)), lifespan=lifespan)
+    app = Starlette(
+        routes=_routes(Live(hub, door, config), Whip(hub, door, config), Gallery(hub, door, config, make_thumbnail)),
+        lifespan=lifespan,
+    )
     app.state.hub = hub
     return app
 
@@ -225,12 +234,14 @@ def _rig(name: str) -> dict[str, Any]:
     return {"az": rig[0][0], "el": rig[0][1], "about": about}
 
 
-def _routes(live: Live, whip: Whip) -> list[BaseRoute]:
+def _routes(live: Live, whip: Whip, gallery: Gallery) -> list[BaseRoute]:
     routes: list[BaseRoute] = [
         Route("/healthz", live.healthz),
         Route("/metrics", live.metrics),
         Route("/api/config", live.config),
         WebSocketRoute("/ws", live.ws),
+        Route("/thumbnails/{light}", gallery.thumbnail),
+        Route("/sessions/{id}/lights", gallery.upload, methods=["POST"]),
     ]
     for kind in ("whip", "whep"):
         routes.append(Route(f"/{kind}", whip.endpoint(kind), methods=METHODS))

@@ -19,6 +19,7 @@ from narrate_stream.ops import gloss
 from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table
+from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, decode_normals
 from narrate_stream.types import Array
 
@@ -72,7 +73,7 @@ def sky_of(lighting: Lighting) -> F64:
 def part_of(lighting: Lighting, rotation: F64, sky: F64) -> Part:
     """The light as a part of the person turned by `rotation` (3, 3) receives it; sky: `sky_of` the light."""
     small = lighting.softness < LARGE
-    sh = light_ops.rotated_sh(sky, rotation.T)
+    sh = light_ops.rotated_sh(sky, rotation.T).astype(np.float32)
     directions = lighting.directions[small].astype(np.float64) @ rotation
     normals, fine = normals_of(TABLE), normals_of(gloss.SIDE)
     shade = [
@@ -123,10 +124,12 @@ class Shading:
             self._still = lighting, sky, part_of(lighting, np.eye(3), sky)
         return self._still[1:]
 
-    def original(self, rotation: F64) -> Array:
-        """(TABLE, TABLE, 3) by how much a head turned by `rotation` in the portrait's own room gets brighter."""
-        turned = self._original(light_ops.table_normals(TABLE) @ rotation.T)
-        return np.clip(turned / self._own, *ORIGINAL_RANGE).astype(np.float32)
+    def original(self, lighting: Lighting, rotation: F64) -> Array:
+        """(TABLE, TABLE, 3) by how much a part turned by `rotation` in the portrait's own room gets brighter, with that
+        light graded as in `lighting`."""
+        light = rotation_from_angles(lighting.turn, 0, 0)  # normals turned back see it where it was
+        turned = self._original(light_ops.table_normals(TABLE) @ rotation.T @ light)
+        return (np.clip(turned / self._own, *ORIGINAL_RANGE) * lighting.gain).astype(np.float32)
 
     def _original(self, normals: F64) -> F64:
         shading = (light_ops.sh_basis(normals) * light_ops.COSINE) @ self.model.light

@@ -9,20 +9,23 @@ import hmac
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from narrate_stream.errors import NarrateError
+from narrate_stream.ops.grading import MAX_EXPOSURE, MAX_TURN, MAX_WARMTH
 from narrate_stream.ops.lighting import PRESETS
 
 MAX_SDP = 64 * 1024  # bytes; a browser's offer is 4 to 8 KiB
 MAX_MESSAGE = MAX_SDP + 4096
 MAX_CONTROL = 4096
 MAX_ANGLE = 60.0
-STARTING = ("light", "view", "background", "style")  # controls that an offer may carry in its options
+GRADE = {"exposure": MAX_EXPOSURE, "warmth": MAX_WARMTH, "turn": MAX_TURN}  # and how far each goes to both sides
+STARTING = ("light", *GRADE, "view", "background", "style")  # controls that an offer may carry in its options
 LIGHTS = ("original", *PRESETS, "webcam")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_UPLOAD = re.compile(r"upload:[1-9][0-9]{0,5}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -119,12 +122,13 @@ def parse_options(options: dict[str, Any], models: Sequence[str]) -> dict[str, A
 def parse_control(text: str | bytes) -> dict[str, Any]:
     """One `control` message: only known keys, only sound values. Raises SignalingError with what is wrong.
 
-    A light is a name or `sun:`: files are for the command line, a remote page must not make the server open one.
+    A light is a name, `sun:` or `upload:N`, a map that this session sent: files are for the command line, a remote page
+    must not make the server open one.
     """
     message = _json_object(text, MAX_CONTROL, "control message")
     if not message:
         raise SignalingError("bad-control", "the control message is empty")
-    checks = {"light": _light, "view": _view, "background": _background, "style": _name, "calibrate": _true}
+    checks = {"light": _light, "view": _view, "background": _background, "style": _name, "calibrate": _true, **_GRADERS}
     unknown = [key for key in message if key not in checks]
     if unknown:
         raise SignalingError("bad-control", f"unknown control '{str(unknown[0])[:32]}'")
@@ -162,6 +166,8 @@ def _name(value: Any) -> str:
 
 
 def _light(value: Any) -> str:
+    if isinstance(value, str) and _UPLOAD.fullmatch(value):
+        return value
     if not isinstance(value, str) or not value.startswith("sun:"):
         return _name(value)
     parts = value[4:].split(",")
@@ -176,6 +182,13 @@ def _view(value: Any) -> dict[str, float]:
     if not isinstance(value, dict):
         raise SignalingError("bad-control", "a view is an object with yaw and pitch in degrees")
     return {key: _number(value.get(key, 0), -MAX_ANGLE, MAX_ANGLE, key) for key in ("yaw", "pitch")}
+
+
+def _grader(key: str, limit: float) -> Callable[[Any], float]:
+    return lambda value: _number(value, -limit, limit, key)
+
+
+_GRADERS = {key: _grader(key, limit) for key, limit in GRADE.items()}
 
 
 def _background(value: Any) -> str:

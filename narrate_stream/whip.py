@@ -127,12 +127,19 @@ async def _body(request: Request, kind: str) -> str:
     """The request's text, at most 64 KiB of the right type."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != kind:
         raise SignalingError("bad-type", f"the content type must be {kind}", 415)
-    body = b""
+    return (await read_body(request, MAX_SDP, "body")).decode("utf-8", "replace")
+
+
+async def read_body(request: Request, limit: int, what: str) -> bytes:
+    """The request's bytes. Raises SignalingError `too-large` as soon as there are more than `limit`."""
+    parts, size = [], 0
     async for part in request.stream():
-        body += part
-        if len(body) > MAX_SDP:
-            raise SignalingError("too-large", f"the body is larger than {MAX_SDP // 1024} KiB", 413)
-    return body.decode("utf-8", "replace")
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            shown = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
+            raise SignalingError("too-large", f"the {what} is larger than {shown}", 413)
+    return b"".join(parts)
 
 
 def _link(server: dict[str, str]) -> str:

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.backdrops import TRANSPARENT, Backdrop
 from narrate_stream.bundle import HybridModel, load_model
 from narrate_stream.errors import PortraitError
 from narrate_stream.files import write_bytes, write_png
-from narrate_stream.fusion import coverage, exact_framing, framed, fuse, head_framing, over_backdrop
+from narrate_stream.fusion import coverage, cut_out, exact_framing, framed, fuse, head_framing
 from narrate_stream.lights import parse_light
+from narrate_stream.ops.grading import Grade, graded
 from narrate_stream.ops.lighting import EXTENT, decode_normals
 from narrate_stream.pipeline import seen_from, still_motion
 from narrate_stream.relighters import ExactRelighter
@@ -44,38 +46,58 @@ def photograph_framing(model: HybridModel) -> Framing:
 class Studio:
     """Renders stills of one model at one framing."""
 
-    def __init__(self, model: HybridModel, framing: Framing) -> None:
-        self.model, self.framing = model, framing
+    def __init__(
+        self, model: HybridModel, framing: Framing, background: str = "relit", grade: Grade | None = None
+    ) -> None:
+        self.model, self.framing, self.grade = model, framing, grade or Grade()
         self.renderer, self.relighter = Renderer(model, framing), ExactRelighter(model)
-        self.background = over_backdrop(model, framing)
+        self.backdrop = None if background == TRANSPARENT else Backdrop(model, framing, background)
 
     def buffer(self, view: View, *, albedo: bool) -> GBuffer:
         """The GBuffer of a view of the resting portrait."""
         return self.renderer(seen_from(still_motion(), view), albedo=albedo)
 
     def shoot(self, light: str, view: View) -> Image:
-        """One picture (H, W, 3)."""
-        lighting = parse_light(light, self.model)
+        """One picture (H, W, 3), or (H, W, 4) with straight alpha where the background is transparent."""
+        lighting = graded(parse_light(light, self.model), self.grade)
         gbuffer = self.buffer(view, albedo=not lighting.original)
         core, fringe = self.relighter(gbuffer, lighting)
-        return fuse(core, fringe, gbuffer, self.background)
+        if self.backdrop is None:
+            return cut_out(core, fringe, gbuffer)
+        return fuse(core, fringe, gbuffer, self.backdrop(lighting))
 
 
-def render_view(model: HybridModel, *, light: str, view: View) -> Image:
+def render_view(
+    model: HybridModel, *, light: str, view: View, background: str = "relit", grade: Grade | None = None
+) -> Image:
     """The portrait from another side and in another light, framing and pixels of the photograph kept."""
-    return Studio(model, photograph_framing(model)).shoot(light, view)
+    return Studio(model, photograph_framing(model), background, grade).shoot(light, view)
 
 
-def relight_many(model: HybridModel, lights: dict[str, str], directory: Path, view: View) -> None:
+def relight_many(
+    model: HybridModel,
+    lights: dict[str, str],
+    directory: Path,
+    view: View,
+    background: str = "relit",
+    grade: Grade | None = None,
+) -> None:
     """DIRECTORY/NAME.png for every light."""
-    studio = Studio(model, photograph_framing(model))
+    studio = Studio(model, photograph_framing(model), background, grade)
     for name, light in lights.items():
         write_png(directory / f"{name}.png", studio.shoot(light, view))
 
 
-def pose_light_grid(model: HybridModel, views: list[View], lights: list[str], size: int) -> Image:
+def pose_light_grid(
+    model: HybridModel,
+    views: list[View],
+    lights: list[str],
+    size: int,
+    background: str = "relit",
+    grade: Grade | None = None,
+) -> Image:
     """Poses down, lights across; cells of `size` pixels around the head."""
-    studio = Studio(model, head_framing(model, size))
+    studio = Studio(model, head_framing(model, size), background, grade)
     return np.concatenate([np.concatenate([studio.shoot(light, view) for light in lights], 1) for view in views])
 
 

@@ -19,6 +19,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 
 from narrate_stream.errors import LightError, NarrateError
 from narrate_stream.media_rtc import tune_receiver
+from narrate_stream.ops.lighting import Lighting
 from narrate_stream.types import Frame, View
 
 COLOURS = {"original": (128, 128, 128), "rembrandt": (230, 140, 60), "split": (60, 140, 230), "neon": (220, 40, 200)}
@@ -32,7 +33,9 @@ class FakeAvatar:
     def __init__(self, size: tuple[int, int] = (256, 256), work_ms: float = 0.0) -> None:
         self.size, self.work_ms = size, work_ms
         self.stage_ms = {"track": 0.0, "render": 0.0}
-        self.light, self.background, self.view = "original", "original", View()
+        self.light: str | Lighting = "original"
+        self.background, self.view = "original", View()
+        self.grade = {"exposure": 0.0, "warmth": 0.0, "turn": 0.0}
         self.calibrated, self.steps, self.closed = 0, 0, False
         self.threads: set[int] = set()
         self.fail = False
@@ -55,21 +58,32 @@ class FakeAvatar:
         return frame.with_image(picture)
 
     def _colour(self) -> tuple[float, ...]:
+        gain = 2 ** self.grade["exposure"]
+        warm = 1 + self.grade["warmth"] / 200
+        red, green, blue = self._light_colour()
+        return gain * red * warm, gain * green, gain * blue / warm
+
+    def _light_colour(self) -> tuple[float, ...]:
+        if isinstance(self.light, Lighting):  # an environment map: green
+            return 60, 220, 90
         if self.light.startswith("sun:"):
             azimuth, elevation, *gain = (float(x) for x in self.light[4:].split(","))
             return tuple((gain or [1.0])[0] * c for c in (128 + azimuth / 2, 128 + elevation / 2, 128 - azimuth / 2))
         return COLOURS[self.light]
 
-    def set_light(self, light: str) -> None:
-        if light not in COLOURS and not light.startswith("sun:"):
+    def set_light(self, light: str | Lighting) -> None:
+        if isinstance(light, str) and light not in COLOURS and not light.startswith("sun:"):
             raise LightError(f"there is no light called {light!r}")
         self.light = light
+
+    def set_grade(self, **changes: float | None) -> None:
+        self.grade |= {key: value for key, value in changes.items() if value is not None}
 
     def set_view(self, view: View) -> None:
         self.view = view
 
     def set_background(self, background: str) -> None:
-        if background not in ("original", "blur") and not background.startswith("#"):
+        if background not in ("original", "relit", "blur", "environment", "green") and not background.startswith("#"):
             raise NarrateError(f"there is no background called {background!r}")
         self.background = background
 
@@ -78,7 +92,8 @@ class FakeAvatar:
 
     def state(self) -> dict[str, Any]:
         view = {"yaw": self.view.yaw, "pitch": self.view.pitch}
-        return {"light": self.light, "view": view, "background": self.background, "tracking": True}
+        light = self.light.name if isinstance(self.light, Lighting) else self.light
+        return {"light": light, **self.grade, "view": view, "background": self.background, "tracking": True}
 
     def close(self) -> None:
         if not self.closed:

@@ -49,6 +49,11 @@ BAR = """() => {
   return sum ? best / sum : -1;
 }"""
 
+HEAR = """() => {
+  window.states = [];
+  narrate.session.addEventListener('message', ({ detail }) => detail.state && states.push(detail.state));
+}"""
+
 
 def browser_path() -> str | None:
     named = os.environ.get("NARRATE_TEST_BROWSER")
@@ -164,6 +169,123 @@ def test_the_avatar_plays_and_obeys(browser: Any, app: Any) -> None:
         assert picture.shape == (256, 256, 3)
 
 
+def thumbnail(model: str | None, light: Any) -> bytes:
+    """A flat picture: red in split light, green in all others."""
+    colour = (0, 0, 220) if light == "split" else (0, 180, 0)
+    return bytes(cv2.imencode(".jpg", np.full((24, 24, 3), colour, np.uint8))[1])
+
+
+def a_map() -> bytes:
+    return bytes(cv2.imencode(".hdr", np.full((16, 32, 3), 0.5, np.float32))[1])
+
+
+def drop(tab: Any, name: str, data: bytes) -> None:
+    """Let go of a file over the page."""
+    files = tab.evaluate_handle(
+        """([name, bytes]) => {
+          const files = new DataTransfer();
+          files.items.add(new File([new Uint8Array(bytes)], name));
+          return files;
+        }""",
+        [name, list(data)],
+    )
+    for event in ("dragenter", "dragover"):
+        tab.dispatch_event("#picture", event, {"dataTransfer": files})
+    assert tab.is_visible("#veil")
+    tab.dispatch_event("#picture", "drop", {"dataTransfer": files})
+    assert not tab.is_visible("#veil")
+
+
+def green(tab: Any) -> bool:
+    """As the fake avatar looks under an environment map."""
+    red, middle, blue = tab.evaluate(MEAN)
+    return bool(middle > 1.5 * red and middle > 1.5 * blue)
+
+
+def test_the_strip_shows_this_face_in_every_light(browser: Any) -> None:
+    app = create_app(lambda options: FakeAvatar(), models=["fake"], token="sesame", make_thumbnail=thumbnail)
+    with served(app) as url, page(browser) as tab:
+        tab.goto(url + "/?token=sesame")
+        seen(tab, "document.querySelector('[data-light]')")
+        lights = tab.evaluate("[...document.querySelectorAll('[data-light]')].map(b => b.dataset.light)")
+        assert {"original", "rembrandt", "webcam"} <= set(lights)
+        seen(tab, f"document.querySelectorAll('#lights img.in').length === {len(lights) - 1}")  # all but webcam
+        colour = """light => {
+          const canvas = document.createElement('canvas').getContext('2d');
+          canvas.drawImage(document.querySelector(`[data-light=${light}] img`), 0, 0);
+          return [...canvas.getImageData(5, 5, 1, 1).data];
+        }"""
+        assert tab.evaluate(colour, "split")[0] > 180 > tab.evaluate(colour, "rim")[0]
+        assert not tab.query_selector("[data-light=webcam] img")
+
+
+def test_a_map_that_is_dropped_lights_the_face(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser) as tab:
+        go_live(tab, url)
+        drop(tab, "sky.hdr", a_map())
+        eventually(lambda: green(tab))
+        assert tab.get_attribute("[data-map=sky]", "aria-checked") == "true"
+        tab.click("[data-light=split]")
+        eventually(lambda: (mean := tab.evaluate(MEAN))[2] > 1.5 * mean[0])
+        tab.click("[data-map=sky]")  # it is still there
+        eventually(lambda: green(tab))
+
+        drop(tab, "broken.exr", b"v/1\x01 and then nothing")
+        seen(tab, "document.getElementById('toast').textContent.includes('broken.exr')")
+        assert not tab.query_selector("[data-map=broken]")
+        drop(tab, "song.mp3", b"la la")
+        seen(tab, "document.getElementById('toast').textContent.includes('no environment map')")
+        tab.set_input_files("#map-file", {"name": "dusk.hdr", "mimeType": "", "buffer": a_map()})
+        seen(tab, "document.querySelector('[data-map=dusk]')?.getAttribute('aria-checked') === 'true'")
+
+
+def test_a_map_is_there_again_after_a_reconnection(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser) as tab:
+        tab.goto(url)
+        drop(tab, "sky.hdr", a_map())  # before there is a session: it waits
+        tab.click("#start")
+        eventually(lambda: tab.evaluate("document.body.dataset.phase === 'live'"))
+        eventually(lambda: green(tab))
+        tab.evaluate("narrate.session.connect()")
+        seen(tab, "document.body.dataset.phase === 'live' && narrate.maps.all[0].session === narrate.session.id")
+        eventually(lambda: green(tab))
+
+
+def test_exposure_warmth_and_turn_act_and_are_reset(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser) as tab:
+        go_live(tab, url)
+        tab.evaluate(HEAR)
+        last = "states.at(-1)?."
+        eventually(lambda: sum(tab.evaluate(MEAN)) > 100)
+        before = sum(tab.evaluate(MEAN))
+        tab.fill("#exposure", "-1")
+        eventually(lambda: sum(tab.evaluate(MEAN)) < 0.65 * before)
+        tab.fill("#warmth", "80")
+        eventually(lambda: (mean := tab.evaluate(MEAN))[0] > 1.4 * mean[2])
+        assert tab.inner_text("#exposure-out") == "−1.0"
+        tab.focus("#dial")
+        tab.keyboard.press("ArrowRight")
+        seen(tab, last + "turn === 5")
+        box = tab.locator("#dial").bounding_box()
+        middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        tab.mouse.move(middle[0], middle[1] + 0.4 * box["height"])
+        tab.mouse.down()
+        tab.mouse.move(middle[0] + 0.4 * box["width"], middle[1], steps=6)  # from the viewer's side to the right
+        tab.mouse.up()
+        seen(tab, last + "turn === 90")
+        assert tab.inner_text("#turn-out") == "+90°"
+
+        ball = tab.locator("#ball").bounding_box()  # a lamp that is put somewhere by hand stands there
+        tab.mouse.click(ball["x"] + 0.8 * ball["width"], ball["y"] + 0.5 * ball["height"])
+        seen(tab, last + "turn === 0 && " + last + "light.startsWith('sun:')")
+        assert tab.evaluate("narrate.ball.az") > 30
+        tab.click("#reset")
+        seen(tab, last + "exposure === 0 && " + last + "warmth === 0")
+        assert not tab.is_visible("#reset")
+        tab.click("[data-ground=environment]")
+        seen(tab, last + "background === 'environment'")
+
+
 def test_it_comes_back_after_the_server_does(browser: Any) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -229,3 +351,10 @@ def test_a_phone_has_no_sideways_scroll(browser: Any, app: Any) -> None:
             "[...document.querySelectorAll('button')].filter(b => b.offsetParent && b.offsetHeight < 40).map(b => b.id)"
         )
         assert small == []
+        tab.fill("#exposure", "1")
+        assert tab.locator("#reset").bounding_box()["height"] >= 40
+        tab.locator("#dial").scroll_into_view_if_needed()
+        box = tab.locator("#dial").bounding_box()
+        tab.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + box["height"] / 2)
+        assert tab.inner_text("#turn-out") == "−90°"
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390

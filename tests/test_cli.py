@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from narrate_stream.cli import main
+from narrate_stream.cli.options import MIRED, STOPS
 from narrate_stream.errors import BundleError, LightError, NarrateError, PortraitError
 from narrate_stream.files import write_png
 from narrate_stream.media import FileSink, FileSource
+from narrate_stream.ops.grading import MAX_EXPOSURE, MAX_WARMTH, Grade
 from narrate_stream.types import Frame, View
 
 Fake = Callable[..., ModuleType]
@@ -52,6 +54,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
         ["view", "a.png", "-o", "b.png", "--yaw", "much"],
         ["view", "a.png", "-o", "b.png", "--yaw", "nan"],
         ["view", "a.png", "-o", "b.png", "--yaw", "91"],
+        ["view", "a.png", "-o", "b.png", "--exposure", "5"],
+        ["view", "a.png", "-o", "b.png", "--warmth", "nan"],
         ["relight", "a.png", "-o", "b.png"],
         ["relight", "a.png", "-o", "b.png", "--light", "rim", "--lights-file", "f.json"],
         ["render", "m.narrate", "-o", "b.mp4"],
@@ -76,6 +80,10 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
 
 
 COMMANDS = ["demo", "build", "maps", "view", "relight", "render", "grid", "serve", "camera", "bench", "eval", "doctor"]
+
+
+def test_the_limits_of_a_grade_are_those_of_the_light() -> None:
+    assert (STOPS.limit, MIRED.limit) == (MAX_EXPOSURE, MAX_WARMTH)
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,17 +217,21 @@ def test_view_and_relight_write_a_still(fake: Fake, tmp_path: Path) -> None:
 
     asked: list[tuple[Any, ...]] = []
 
-    def render_view(model: str, *, light: str, view: View) -> np.ndarray:
-        asked.append((model, light, view))
+    def render_view(model: str, *, light: str, view: View, **look: Any) -> np.ndarray:
+        asked.append((model, light, view, look))
         return red()
 
     fake("offline.stills", load_or_build=lambda path, progress=None: f"model of {path}", render_view=render_view)
     out = tmp_path / "o.png"
     assert main(["view", "a.png", "--yaw", "-20", "--pitch", "5", "-o", str(out)]) == 0
     assert main(["relight", "m.narrate", "--light", "sun:10,20", "-o", str(out)]) == 0
+    grade = ["--exposure", "-1.5", "--warmth", "40", "--turn", "90"]
+    assert main(["view", "a.png", *grade, "--background", "blur", "-o", str(out)]) == 0
+    plain = {"grade": Grade(), "background": "relit"}
     assert asked == [
-        ("model of a.png", "original", View(-20, 5)),
-        ("model of m.narrate", "sun:10,20", View(0, 0)),
+        ("model of a.png", "original", View(-20, 5), plain),
+        ("model of m.narrate", "sun:10,20", View(0, 0), plain),
+        ("model of a.png", "original", View(0, 0), {"grade": Grade(-1.5, 40, 90), "background": "blur"}),
     ]
     assert tuple(cv2.imread(str(out))[0, 0]) == (0, 0, 255)
 
@@ -227,8 +239,8 @@ def test_view_and_relight_write_a_still(fake: Fake, tmp_path: Path) -> None:
 def test_relight_with_a_file_of_lights(fake: Fake, tmp_path: Path) -> None:
     asked: dict[str, Any] = {}
 
-    def relight_many(model: str, lights: dict[str, str], directory: Path, view: View) -> None:
-        asked.update(lights=lights, directory=directory, view=view)
+    def relight_many(model: str, lights: dict[str, str], directory: Path, view: View, **look: Any) -> None:
+        asked.update(lights=lights, directory=directory, view=view, **look)
 
     fake("offline.stills", load_or_build=lambda path, progress=None: "model", relight_many=relight_many)
     lights = tmp_path / "l.json"
@@ -239,6 +251,8 @@ def test_relight_with_a_file_of_lights(fake: Fake, tmp_path: Path) -> None:
         "lights": {"a b": "sun:-130,20.5", "top": "sun:0,90"},
         "directory": tmp_path / "out" / "x",
         "view": View(10, 0),
+        "grade": Grade(),
+        "background": "relit",
     }
     assert asked["directory"].is_dir()
 
@@ -287,7 +301,7 @@ def test_a_bad_file_of_lights(content: str, words: str, tmp_path: Path, sentence
 def test_grid(options: list[str], poses: Any, lights: Any, fake: Fake, tmp_path: Path) -> None:
     asked: list[Any] = []
 
-    def pose_light_grid(model: str, views: list[View], lights: list[str], size: int) -> np.ndarray:
+    def pose_light_grid(model: str, views: list[View], lights: list[str], size: int, **look: Any) -> np.ndarray:
         asked.extend([[(v.yaw, v.pitch) for v in views], lights])
         return red()
 
@@ -346,7 +360,8 @@ def stage(fake: Fake, tmp_path: Path) -> SimpleNamespace:
 
 
 def test_render(stage: SimpleNamespace) -> None:
-    assert main(["render", "m.narrate", "--drive", str(stage.clip), "-o", str(stage.out), "--light", "rim"]) == 0
+    look = ["--light", "rim", "--warmth", "-20", "--background", "environment"]
+    assert main(["render", "m.narrate", "--drive", str(stage.clip), "-o", str(stage.out), *look]) == 0
     pipeline = FakePipeline.made
     assert len(pipeline.motions) == 12
     assert pipeline.motions[0] is None
@@ -358,6 +373,8 @@ def test_render(stage: SimpleNamespace) -> None:
         "framing": "head",
         "motion": "relative",
         "light": "rim",
+        "grade": Grade(0, -20, 0),
+        "background": "environment",
         "view": View(0, 0),
         "device": "cpu",
     }
@@ -440,6 +457,7 @@ def live(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     fake("narrate_stream.server", create_app=create_app, run_server=run_server)
     fake("narrate_stream.pipeline", Pipeline=FakePipeline)
+    fake("narrate_stream.thumbnails", Thumbnails=lambda models: f"thumbnails of {', '.join(models)}")
     fake("offline.stills", load_or_build=lambda path, progress=None: f"model of {path}")
     return asked
 
@@ -460,6 +478,7 @@ def test_serve(live: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None
         "ice_servers": ["stun:a", "stun:b"],
         "latency_marker": True,
         "models": ["one", "two"],
+        "make_thumbnail": "thumbnails of one, two",
         "host": "127.0.0.1",
         "port": port,
         "tls": (None, None),

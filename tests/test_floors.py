@@ -15,9 +15,11 @@ FLOORS = (
     {"errors", "types", "config", "protocols", "data"},
     # `files` and `demux` are plain reading and writing; the offline stage uses them as well as the live one.
     {"ops", "kernels", "nets", "files", "demux", "sound", "media"},
-    {"bundle", "drivers", "renderer", "shading", "relighters", "fusion", "lights", "retarget", "styles"},
+    {"bundle", "drivers", "renderer", "shading", "relighters", "fusion", "lights", "retarget", "styles", "backdrops"}
+    | {"dimmer"},
     {"metrics", "pipeline", "bench", "stills"},
-    {"latest", "media_rtc", "broadcast", "stage", "hub", "rtc", "whip", "signaling", "server", "camera", "doctor"},
+    {"latest", "media_rtc", "broadcast", "stage", "hub", "rtc", "whip", "signaling", "server", "camera", "doctor"}
+    | {"gallery", "thumbnails", "uploads"},
     {"cli", "__main__"},
 )
 LEVEL = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -29,7 +29,7 @@ SHOTS = {
 
 @pytest.fixture(scope="module")
 def studio(model: HybridModel) -> Studio:
-    return Studio(model, head_framing(model, SIZE))
+    return Studio(model, head_framing(model, SIZE), "original")  # backdrops have tests of their own
 
 
 @pytest.mark.parametrize("name", SHOTS)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from narrate_stream.ops import lighting as light
-from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import PRESETS, direction, sh_basis, sh_shading, shade_normals, sun
 
 UP, RIGHT, FRONT = np.eye(3)[1], np.eye(3)[0], np.eye(3)[2]
@@ -147,14 +146,6 @@ def test_skin_wraps_red_farther_than_blue() -> None:
     edge = shade_normals(sun(90, 0), FRONT)
     assert edge[0] > edge[1] > edge[2] > 0
     assert edge[0] < 0.03
-
-
-def test_turned_harmonics_shade_as_turned_normals_do() -> None:
-    rng = np.random.default_rng(2)
-    sh, turn = rng.normal(size=(9, 3)), rotation_from_angles(35, -20, 10)
-    n = rng.normal(size=(50, 3))
-    n /= np.linalg.norm(n, axis=1, keepdims=True)
-    assert sh_shading(light.rotated_sh(sh, turn), n @ turn.T) == pytest.approx(sh_shading(sh, n), abs=1e-4)
 
 
 @pytest.mark.parametrize("softness", [0.7, 1.0])

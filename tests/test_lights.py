@@ -10,7 +10,7 @@ import pytest
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
-from narrate_stream.lights import light_on_face, parse_light, read_radiance
+from narrate_stream.lights import light_of_map, light_on_face, parse_light, read_radiance
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_from_srgb, srgb_from_linear
 from narrate_stream.ops.geometry import Camera
@@ -91,6 +91,21 @@ def test_colours_of_a_map_are_kept_and_grey_maps_are_taken(tmp_path: Path) -> No
     assert read_radiance(tmp_path / "grey.png") == pytest.approx(
         np.full((64, 128, 3), linear_from_srgb(np.array(128 / 255))), abs=1e-3
     )
+
+
+def test_what_is_seen_of_a_map_is_what_lights(tmp_path: Path) -> None:
+    save(tmp_path / "room.hdr", room("right"))
+    light = parse_light(f"{tmp_path / 'room.hdr'}@90")
+    assert light.panorama is not None
+    height, width = light.panorama.shape[:2]
+    assert (height, width) == (64, 128)  # never more than the file has
+    brightest = np.unravel_index(np.argmax(light.panorama.mean(-1)), (height, width))[1]
+    assert brightest == pytest.approx((96 + 32) % 128, abs=9)  # the window, turned on by 90 degrees
+    even = light_of_map(np.full((2048, 4096, 3), 0.5, np.float32), "even")
+    assert even.panorama is not None
+    assert even.panorama.shape == (512, 1024, 3)
+    assert even.panorama * np.pi == pytest.approx(even.panorama.mean() * np.pi, rel=1e-3)
+    assert shade_normals(even, np.array([0.0, 0, 1])) == pytest.approx(even.panorama[0, 0], rel=0.02)
 
 
 def test_a_damaged_map_is_said_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_script, talking_script
 from narrate_stream.errors import DeviceError, LightError, NarrateError
+from narrate_stream.ops.grading import Grade
+from narrate_stream.ops.lighting import Lighting, ambient
 from narrate_stream.pipeline import HOLD, Pipeline, seen_from, still_motion
 from narrate_stream.types import Frame, Motion, View
 
@@ -109,6 +112,53 @@ def test_a_new_light_fades_in(model: HybridModel) -> None:
     assert pipeline.state()["light"] == "split"
 
 
+def test_a_grade_is_seen_within_two_frames_and_reported(model: HybridModel) -> None:
+    for light in ("original", "rembrandt"):
+        pipeline = Pipeline(model, size=SIZE, light=light)
+        before = pipeline.step(frame(0)).image.astype(int)
+        pipeline.set_grade(exposure=-1.0)
+        pipeline.set_grade(warmth=40, turn=30)
+        shown = [pipeline.step(frame(i)).image.astype(int) for i in range(1, 16)]
+        whole = np.abs(shown[-1] - before).mean()
+        assert np.abs(shown[1] - before).mean() > 0.5 * whole > 5
+        assert np.array_equal(shown[-1], shown[-2])
+        end = Pipeline(model, size=SIZE, light=light, grade=Grade(-1, 40, 30)).step(frame(0)).image
+        assert np.abs(shown[-1] - end).max() <= 1
+        state = pipeline.state()
+        assert (state["exposure"], state["warmth"], state["turn"]) == (-1, 40, 30)
+
+
+def test_nothing_pops_on_the_way_from_the_own_light_and_back(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE)
+    shown = [pipeline.step(frame(0)).image.astype(int)]
+    for n, light in enumerate(("rembrandt", "original")):
+        pipeline.set_light(light)
+        shown += [pipeline.step(frame(20 * n + i)).image.astype(int) for i in range(1, 18)]
+    steps = np.array([np.abs(b - a).mean() for a, b in pairwise(shown)])
+    for fade in (steps[:17], steps[17:]):
+        assert fade[0] == fade.max()  # most at once, less and less after it, and no jump where the fade ends
+        assert fade[8:].max() < 0.15 * fade.max()
+    assert np.array_equal(shown[-1], shown[0])
+
+
+def test_relighters_keep_what_they_know_while_nothing_changes(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, light="loop", grade=Grade(0.5, 20, 40))
+    lights = []
+    relighter = pipeline.relighter
+    pipeline.relighter = lambda gbuffer, lighting: (lights.append(lighting), relighter(gbuffer, lighting))[1]
+    for i in range(4):
+        pipeline.step(frame(i))
+    assert len({id(light) for light in lights}) == 1
+
+
+def test_a_light_made_elsewhere_is_taken_and_named(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE)
+    before = pipeline.step(frame(0)).image.astype(int)
+    pipeline.set_light(Lighting("upload:7", ambient(0.4)))
+    assert pipeline.state()["light"] == "upload:7"
+    assert np.abs(pipeline.step(frame(1)).image - before).mean() > 3
+
+
 def test_light_from_the_left_brightens_the_left(model: HybridModel) -> None:
     left, right = (
         Pipeline(model, size=SIZE, light=f"sun:{az},10").step(frame(0)).image.astype(int) for az in (-60, 60)
@@ -126,7 +176,7 @@ def test_what_cannot_be_used_is_refused_at_once_and_changes_nothing(model: Hybri
         pipeline.set_light("noir")
     with pytest.raises(LightError):
         pipeline.set_light("webcam")
-    for background in ("forest", "#12345", "#gggggg"):
+    for background in ("forest", "#12345", "#gggggg", "transparent"):
         with pytest.raises(NarrateError):
             pipeline.set_background(background)
     assert np.array_equal(pipeline.step(frame(1)).image, before)
@@ -140,7 +190,8 @@ def test_backgrounds(model: HybridModel) -> None:
     shown = pipeline.step(frame(0)).image
     assert (shown[2, 2] == [0, 255, 0]).all()
     pipeline.set_background("blur")
-    blurred = pipeline.step(frame(1)).image
+    for i in range(1, 15):  # it is eased
+        blurred = pipeline.step(frame(i)).image
     assert (blurred[2, 2] != [0, 255, 0]).any()
     face = np.s_[SIZE // 2 - 4 : SIZE // 2 + 4, SIZE // 2 - 4 : SIZE // 2 + 4]
     assert np.array_equal(blurred[face], shown[face])

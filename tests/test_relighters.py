@@ -13,6 +13,7 @@ from narrate_stream.lights import parse_light
 from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.geometry import rotation_from_angles
+from narrate_stream.ops.grading import Grade, graded
 from narrate_stream.ops.lighting import (
     EXTENT,
     TABLE,
@@ -26,7 +27,7 @@ from narrate_stream.ops.lighting import (
     table_normals,
 )
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.relighters import ExactRelighter, LightMapRelighter, blended, kneed, sampled
+from narrate_stream.relighters import ExactRelighter, LightMapRelighter, kneed, roll_below, sampled
 from narrate_stream.renderer import GBuffer, Renderer
 from narrate_stream.shading import OWN_VIEW, Shading, atlas_scale, part_of, sky_of
 from narrate_stream.types import View
@@ -123,6 +124,41 @@ def test_the_original_light_at_rest_is_the_texture(model: HybridModel, renderer:
         assert np.array_equal(fringe, gbuffer.fringe_base)
 
 
+@pytest.mark.parametrize("kind", [ExactRelighter, LightMapRelighter])
+def test_the_own_light_is_exposed_as_a_picture_is(model: HybridModel, renderer: Renderer, kind: type) -> None:
+    gbuffer = buffer(renderer, albedo=False)
+    own, relighter = Lighting("original", original=True), kind(model)
+    before = linear_table()[gbuffer.base[gbuffer.covered]]
+    darker = linear_table()[relighter(gbuffer, graded(own, Grade(-1)))[0][gbuffer.covered]]
+    assert darker == pytest.approx(before / 2, abs=0.012)
+    brighter = relighter(gbuffer, graded(own, Grade(1)))[0][gbuffer.covered]
+    assert (brighter.astype(int) >= gbuffer.base[gbuffer.covered].astype(int) - 1).all()
+    warm = linear_table()[relighter(gbuffer, graded(own, Grade(0, 80)))[0][gbuffer.covered]].mean(0)
+    assert warm[0] / warm[2] > 1.4 * before.mean(0)[0] / before.mean(0)[2]
+
+
+@pytest.mark.parametrize("kind", [ExactRelighter, LightMapRelighter])
+def test_the_own_light_turns_round_the_person(model: HybridModel, renderer: Renderer, kind: type) -> None:
+    """What a head that turns one way sees is what a light that turns the other way does."""
+    own, relighter = Lighting("original", original=True), kind(model)
+    gbuffer = buffer(renderer, albedo=False)
+    head = replace(gbuffer, room=rotation_from_angles(35, 0, 0))
+    turned, light = (relighter(g, light)[0] for g, light in ((head, own), (gbuffer, graded(own, Grade(turn=-35)))))
+    marks = renderer.camera.project(model.neutral @ model.rotation.T + model.translation)[[4, 50, 280], :2]
+    for x, y in marks.astype(int):
+        assert np.abs(turned[y, x].astype(int) - light[y, x]).max() <= 2
+    assert np.abs(light.astype(int) - gbuffer.base)[gbuffer.covered].mean() > 1
+
+
+def test_a_roll_off_ends_at_white_and_begins_with_none() -> None:
+    x = np.linspace(0, 4, 400)
+    assert kneed(x, roll_below(1.0)) == pytest.approx(x)
+    assert kneed(x, roll_below(0.5)) == pytest.approx(x)
+    assert kneed(np.array(4.0), roll_below(4.0)) == pytest.approx(1)
+    assert (np.diff(kneed(x, roll_below(4.0))) > 0).all()
+    assert kneed(x, roll_below(1e9)) == pytest.approx(kneed(x), abs=1e-6)
+
+
 def test_the_original_light_goes_round_with_the_viewer_but_not_with_the_head(
     model: HybridModel, renderer: Renderer
 ) -> None:
@@ -210,16 +246,6 @@ def test_highlights_roll_off_and_never_clip_early() -> None:
     assert y.max() < 1
     assert y[x < 0.82] == pytest.approx(x[x < 0.82])
     assert np.diff(y).max() <= np.diff(x).max() * 1.001
-
-
-def test_a_blend_begins_with_one_light_and_ends_with_the_other(model: HybridModel) -> None:
-    a, b = parse_light("rembrandt"), parse_light("neon")
-    normals = np.stack([[0.0, 0, 1], [-1, 0, 0], [1, 0, 0]])
-    shades = [shade_normals(blended(a, b, t), normals) for t in (0.0, 0.5, 1.0)]
-    assert shades[0] == pytest.approx(shade_normals(a, normals), abs=1e-5)
-    assert shades[1] == pytest.approx((shades[0] + shades[2]) / 2, abs=1e-5)
-    assert shades[2] == pytest.approx(shade_normals(b, normals), abs=1e-5)
-    assert blended(a, b, 1.0) is b
 
 
 def test_the_lit_person_lights_itself_a_little(model: HybridModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from aiortc import RTCRtpSender
@@ -22,8 +24,11 @@ from websockets.exceptions import ConnectionClosed
 
 from narrate_stream import rtc, server
 from narrate_stream.errors import NarrateError
+from narrate_stream.gallery import shown_name
+from narrate_stream.ops.lighting import Lighting
 from narrate_stream.server import create_app, run_server
 from narrate_stream.stage import planes
+from narrate_stream.uploads import MAX_BYTES
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 
@@ -61,7 +66,7 @@ def http(
             return error.code, dict(error.headers.items()), error.read().decode()
 
 
-async def ask(method: str, url: str, body: str | None = None, **more: Any) -> tuple[int, dict[str, str], str]:
+async def ask(method: str, url: str, body: str | bytes | None = None, **more: Any) -> tuple[int, dict[str, str], str]:
     return await asyncio.to_thread(lambda: http(method, url, body, **more))
 
 
@@ -350,6 +355,111 @@ def test_whep_without_a_driver_shows_the_avatar_at_rest(url: str) -> None:
     while FakeAvatar.alive != alive and time.monotonic() < deadline:
         time.sleep(0.01)
     assert FakeAvatar.alive == alive
+
+
+# ---- thumbnails and maps ----------------------------------------
+def thumbnail(model: str | None, light: str | Lighting) -> bytes:
+    if model == "broken":
+        raise NarrateError("broken.narrate is damaged")
+    return f"{model} in {light if isinstance(light, str) else light.name}".encode()
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Iterator[str]:
+    with served(create_app(make, models=["anna", "broken"], token="sesame", make_thumbnail=thumbnail)) as it:
+        yield it
+
+
+KEY = "Bearer sesame"
+
+
+def test_thumbnails_are_behind_the_door(drawn: str, url: str) -> None:
+    status, headers, text = http("GET", drawn + "/thumbnails/rim?model=anna", Authorization=KEY)
+    assert (status, text) == (200, "anna in rim")
+    assert headers["content-type"] == "image/jpeg"
+    assert headers["cache-control"] == "no-store"
+    assert http("GET", drawn + "/thumbnails/original", Authorization=KEY)[2] == "None in original"
+    assert http("GET", drawn + "/thumbnails/rim")[0] == 401
+    assert http("GET", drawn + "/thumbnails/rim", Authorization="Bearer guess")[0] == 401
+    for path in ("webcam", "noir", "..%2F..%2Fetc%2Fpasswd", "sky.hdr", "image:me.jpg", "upload:1", "rim?model=bob"):
+        assert http("GET", f"{drawn}/thumbnails/{path}", Authorization=KEY)[0] == 404, path
+    status, _, text = http("GET", drawn + "/thumbnails/rim?model=broken", Authorization=KEY)
+    assert (status, json.loads(text)["message"]) == (400, "broken.narrate is damaged")
+    assert http("POST", drawn + "/thumbnails/rim", "x", Authorization=KEY)[0] == 405
+    assert http("GET", url + "/thumbnails/rim")[0] == 404  # a server that draws none
+    assert http("GET", url + "/thumbnails/rim", Origin="https://evil.example")[0] == 403
+    assert [json.loads(http("GET", it + "/api/config")[2])["thumbnails"] for it in (drawn, url)] == [True, False]
+
+
+def a_map() -> bytes:
+    return bytes(cv2.imencode(".hdr", np.full((16, 32, 3), 0.5, np.float32))[1])
+
+
+def test_a_map_lights_the_session_that_sent_it_and_no_other(drawn: str) -> None:
+    octets = "application/octet-stream"
+
+    async def run() -> None:
+        async with (
+            connect(ws(drawn)) as sock,
+            client() as peer,
+            connect(ws(drawn)) as second,
+            client() as other,
+        ):
+            channels = []
+            ids = []
+            for s, p in ((sock, peer), (second, other)):
+                p.pc.addTrack(PictureTrack(gradient))
+                channels.append(p.control())
+                answer = await session(s, p, token="sesame", options={"model": "anna"})
+                await p.answered(answer["sdp"])
+                ids.append(answer["session"])
+            target = f"{drawn}/sessions/{ids[0]}/lights?name=sky.hdr"
+            assert (await ask("POST", target, a_map(), kind=octets))[0] == 401
+            status, _, text = await ask("POST", target, a_map(), kind=octets, Authorization=KEY)
+            assert status == 201, text
+            reply = json.loads(text)
+            assert (reply["light"], reply["name"]) == ("upload:1", "sky.hdr")
+            assert base64.b64decode(reply["thumbnail"].split(",")[1]) == b"anna in upload:1"
+
+            for p, channel in zip((peer, other), channels, strict=True):
+                await until(lambda channel=channel: channel.readyState == "open")
+                channel.send('{"light": "upload:1", "exposure": 0.5}')
+                await until(lambda p=p: any("error" in m or m.get("state", {}).get("exposure") for m in p.messages))
+            states = [m["state"] for m in peer.messages if "state" in m]
+            assert (states[-1]["light"], states[-1]["exposure"]) == ("upload:1", 0.5)
+            (error,) = [m["error"]["message"] for m in other.messages if "error" in m]
+            assert "not here" in error
+
+            for body, status, words in (
+                (b"junk", 400, "sky.hdr is no environment map"),
+                (a_map()[:40], 400, "cannot be read"),
+                (b"x" * (MAX_BYTES + 1), 413, "larger than 24 MiB"),
+            ):
+                answered = await ask("POST", target, body, kind=octets, Authorization=KEY)
+                assert (answered[0], words in json.loads(answered[2])["message"]) == (status, True), answered
+            nobody = f"{drawn}/sessions/nobody/lights"
+            assert (await ask("POST", nobody, a_map(), kind=octets, Authorization=KEY))[0] == 404
+            assert (await ask("GET", target, Authorization=KEY))[0] in (404, 405)
+        await gone(drawn)
+        assert (await ask("POST", target, a_map(), kind=octets, Authorization=KEY))[0] == 404  # gone with the session
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("sky.hdr", "sky.hdr"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\maps\\room.exr", "room.exr"),
+        ("a\nb\x00.png", "ab.png"),
+        ("", "the file"),
+        (None, "the file"),
+        ("x" * 500, "x" * 60),
+    ],
+)
+def test_names_of_files_are_only_ever_shown(given: str | None, shown: str) -> None:
+    assert shown_name(given) == shown
 
 
 # ---- run_server ----------------------------------------

@@ -68,6 +68,8 @@ def test_a_large_offer_is_refused() -> None:
         ({"background": "#00FF7f"}, {"background": "#00ff7f"}),
         ({"background": "blur", "style": "oil"}, {"background": "blur", "style": "oil"}),
         ({"calibrate": True}, {"calibrate": True}),
+        ({"exposure": -1.5, "warmth": 40, "turn": 270}, {"exposure": -1.5, "warmth": 40.0, "turn": 270.0}),
+        ({"light": "upload:3", "background": "environment"}, {"light": "upload:3", "background": "environment"}),
     ],
 )
 def test_controls(given: dict[str, object], wanted: dict[str, object]) -> None:
@@ -84,6 +86,22 @@ def test_controls(given: dict[str, object], wanted: dict[str, object]) -> None:
             {"light": "sky.hdr@30"},
             {"light": "image:me.jpg"},
             {"light": ""},
+        ),
+        *(
+            {"light": "upload:"},
+            {"light": "upload:0"},
+            {"light": "upload:../x"},
+            {"light": "upload:1.hdr"},
+            {"light": "C:sky.exr"},
+            {"background": "wall.png"},
+        ),
+        *(
+            {"exposure": 4.1},
+            {"exposure": None},
+            {"warmth": "warm"},
+            {"warmth": True},
+            {"turn": 361},
+            {"turn": [3]},
         ),
         *(
             {"light": "sun:"},
@@ -119,6 +137,8 @@ def test_nan_that_json_lets_through() -> None:
         parse_control('{"view": {"yaw": NaN}}')
     with pytest.raises(SignalingError):
         parse_control('{"view": {"yaw": 1e999}}')
+    with pytest.raises(SignalingError, match="exposure must be a number from -4 to 4"):
+        parse_control('{"exposure": NaN}')
 
 
 def test_mutated_messages_raise_nothing_else() -> None:
@@ -145,6 +165,11 @@ def test_mutated_messages_raise_nothing_else() -> None:
 def test_options() -> None:
     assert parse_options({}, []) == {}
     assert parse_options({"model": "a", "light": "rim", "colour": 3}, ["a"]) == {"model": "a", "light": "rim"}
+    assert parse_options({"light": "rim", "exposure": "1.5", "turn": -90}, []) == {
+        "light": "rim",
+        "exposure": 1.5,
+        "turn": -90.0,
+    }
     assert parse_options({"size": 256, "view": {"yaw": 5}}, []) == {"size": 256, "view": {"yaw": 5.0, "pitch": 0.0}}
     for size in (0, 63, 257, 1e3, True, "256", 4096):
         with pytest.raises(SignalingError, match="size"):

@@ -39,6 +39,16 @@ def app() -> None:
       sun:AZ,EL[,GAIN]              one lamp and nothing else; AZ > 0 is right of the face, EL > 0 above
       FILE.hdr|.exr|.png|.jpg[@DEG] an environment map, turned by DEG
       image:FILE                    the light of another portrait
+    and --exposure, --warmth and --turn change it.
+
+    \b
+    BACKGROUND is one of
+      relit                         the photograph's own in the new light
+      original                      the photograph's own as it is
+      blur                          relit, and out of focus
+      environment                   the environment map behind the head; under other lights a wall of paper
+      green, #rrggbb                one colour
+      transparent                   for PNG stills
     """
 
 

@@ -15,7 +15,7 @@ import click
 from narrate_stream import __version__
 from narrate_stream.cli.console import say, steps
 from narrate_stream.cli.options import PATH
-from narrate_stream.cli.serve import avatar_maker, check_port, run
+from narrate_stream.cli.serve import avatar_maker, check_port, run, thumbnail_maker
 from narrate_stream.errors import BundleError, NarrateError
 
 HOST = "127.0.0.1"
@@ -32,8 +32,15 @@ def demo(no_browser: bool, output: Path | None, port: int | None) -> None:
         write_showcase(output)
         return
     port = choose_port(port)
-    make_avatar = avatar_maker({"demo": demo_model()}, 512, "original", "cpu")
-    run(make_avatar, ["demo"], HOST, port, on_ready=tell if no_browser or not can_show() else open_page)
+    models = {"demo": demo_model()}
+    run(
+        avatar_maker(models, 512, "original", "cpu"),
+        list(models),
+        HOST,
+        port,
+        make_thumbnail=thumbnail_maker(models),
+        on_ready=tell if no_browser or not can_show() else open_page,
+    )
 
 
 def write_showcase(output: Path) -> None:

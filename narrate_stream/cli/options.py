@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -30,23 +31,21 @@ class Commands(click.Group):
         super().add_command(cmd, name)
 
 
-class Degrees(click.ParamType[float]):
-    """A finite angle within a limit."""
+class Within(click.ParamType[float]):
+    """A finite number within a limit to both sides of 0."""
 
-    name = "degrees"
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
+    def __init__(self, limit: float, name: str = "degrees", noun: str = "an angle") -> None:
+        self.limit, self.name, self.noun = limit, name, noun
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Text to a number."""
         try:
-            angle = float(value)
+            number = float(value)
         except ValueError:
-            angle = math.nan
-        if not abs(angle) <= self.limit:
-            self.fail(f"{value!r} is not an angle between -{self.limit:g} and {self.limit:g}", param, ctx)
-        return angle
+            number = math.nan
+        if not abs(number) <= self.limit:
+            self.fail(f"{value!r} is not {self.noun} between -{self.limit:g} and {self.limit:g}", param, ctx)
+        return number
 
 
 class EvenSize(click.ParamType[int]):
@@ -68,8 +67,11 @@ class EvenSize(click.ParamType[int]):
         return size
 
 
-YAW = Degrees(90)
-PITCH = Degrees(60)
+YAW = Within(90)
+PITCH = Within(60)
+# as `ops.grading` limits them, which --help shall not have to import
+STOPS = Within(4, "stops", "a number of stops")
+MIRED = Within(125, "mired", "a number of mired")
 
 
 def view_options(function: F) -> F:
@@ -90,6 +92,29 @@ def light_option(function: F) -> F:
     """--light."""
     text = "The light, see `narrate --help`."
     return click.option("--light", metavar="LIGHT", default="original", show_default=True, help=text)(function)
+
+
+def grade_options(function: F) -> F:
+    """--exposure, --warmth and --turn; the command gets them together as `grade`, an `ops.grading.Grade`."""
+
+    @functools.wraps(function)
+    def with_grade(*args: Any, exposure: float, warmth: float, turn: float, **rest: Any) -> Any:
+        from narrate_stream.ops.grading import Grade
+
+        return function(*args, grade=Grade(exposure, warmth, turn), **rest)
+
+    option = functools.partial(click.option, default=0.0, show_default=False)
+    command = option("--turn", type=Within(360), help="Turn the light, degrees; > 0 to the right.")(with_grade)
+    command = option("--warmth", type=MIRED, help="Warm (> 0) or cool the light, mired; 100 is strong.")(command)
+    command = option("--exposure", type=STOPS, help="Brighten (> 0) or dim the light, stops.")(command)
+    return cast("F", command)
+
+
+def background_option(function: F) -> F:
+    """--background."""
+    text = "The background, see `narrate --help`."
+    option = click.option("--background", metavar="BACKGROUND", default="relit", show_default=True, help=text)
+    return option(function)
 
 
 def model_argument(function: F) -> F:

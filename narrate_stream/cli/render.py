@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from narrate_stream.cli.console import open_model, say, track
-from narrate_stream.cli.options import PATH, EvenSize, device_option, light_option, model_argument, view_options
+from narrate_stream.cli.options import (
+    PATH,
+    EvenSize,
+    background_option,
+    device_option,
+    grade_options,
+    light_option,
+    model_argument,
+    view_options,
+)
 from narrate_stream.errors import MotionError
 
 if TYPE_CHECKING:
@@ -42,6 +51,8 @@ ORBIT = 25.0  # degrees to each side
     "--size", type=EvenSize(), help="Side of the picture [default: 512; the photograph's own with --frame portrait]."
 )
 @light_option
+@grade_options
+@background_option
 @view_options
 @click.option("--orbit", is_flag=True, help=f"Swing the view {ORBIT:g} degrees to each side over the clip.")
 @click.option("--driver", type=click.Choice(["mesh"]), default="mesh", show_default=True, help="How faces are tracked.")
@@ -92,6 +103,8 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
         motion=options["motion"],
         driver=driver,
         light=options["light"],
+        grade=options["grade"],
+        background=options["background"],
         view=View(options["yaw"], options["pitch"]),
         device=options["device"],
     )

@@ -14,6 +14,7 @@ from narrate_stream.cli.options import PATH, EvenSize, device_option, light_opti
 from narrate_stream.errors import NarrateError
 
 if TYPE_CHECKING:
+    from narrate_stream.gallery import MakeThumbnail
     from narrate_stream.protocols import Avatar
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -53,6 +54,7 @@ def serve(
     check_port(host, port)
     loaded = {name: open_model(path) for name, path in named(models).items()}
     make_avatar = avatar_maker(loaded, options["size"], options["light"], options["device"])
+    make_thumbnail = thumbnail_maker(loaded)
     warn_of_exposure(host, options["token"], secure=tls_cert is not None)
     run(
         make_avatar,
@@ -63,6 +65,7 @@ def serve(
         token=options["token"],
         ice_servers=options["ice_servers"],
         latency_marker=options["latency_marker"],
+        make_thumbnail=make_thumbnail,
     )
 
 
@@ -76,13 +79,19 @@ def run(
     token: str | None = None,
     ice_servers: Sequence[str] = (),
     latency_marker: bool = False,
+    make_thumbnail: MakeThumbnail | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Warm up, serve until Ctrl-C, and say where the page is as soon as it answers."""
     from narrate_stream.server import create_app, run_server
 
     app = create_app(
-        make_avatar, token=token, ice_servers=list(ice_servers), latency_marker=latency_marker, models=models
+        make_avatar,
+        token=token,
+        ice_servers=list(ice_servers),
+        latency_marker=latency_marker,
+        models=models,
+        make_thumbnail=make_thumbnail,
     )
     make_avatar({}).close()  # kernels are compiled now, and a light that is wrong is told now
 
@@ -113,12 +122,19 @@ def avatar_maker(models: dict[str, Any], size: int, light: str, device: str) -> 
             driver=MeshDriver(),
             size=chosen_size(options, size),
             light=options.get("light") or light,
-            background=options.get("background") or "original",
+            background=options.get("background") or "relit",
             device=device,
         )
         return avatar
 
     return make_avatar
+
+
+def thumbnail_maker(models: dict[str, Any]) -> MakeThumbnail:
+    """What draws the models in the lights of the page's strip."""
+    from narrate_stream.thumbnails import Thumbnails
+
+    return Thumbnails(models)
 
 
 def chosen_size(options: dict[str, Any], most: int) -> int:

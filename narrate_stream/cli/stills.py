@@ -11,7 +11,16 @@ from typing import Any
 import click
 
 from narrate_stream.cli.console import open_model, say
-from narrate_stream.cli.options import PATH, PITCH, YAW, light_option, model_argument, view_options
+from narrate_stream.cli.options import (
+    PATH,
+    PITCH,
+    YAW,
+    background_option,
+    grade_options,
+    light_option,
+    model_argument,
+    view_options,
+)
 from narrate_stream.errors import LightError, NarrateError
 
 _NAME = re.compile(r"[^/\\\0]{1,100}")
@@ -37,10 +46,12 @@ def maps(model: Path, output: Path) -> None:
 @model_argument
 @view_options
 @light_option
+@grade_options
+@background_option
 @click.option("-o", "--output", metavar="OUT.png", type=PATH, required=True, help="The picture to write.")
-def view(model: Path, yaw: float, pitch: float, light: str, output: Path) -> None:
+def view(model: Path, yaw: float, pitch: float, light: str, output: Path, **look: Any) -> None:
     """See the portrait from another side, its framing kept."""
-    render_still(model, output, light, yaw, pitch)
+    render_still(model, output, light, yaw, pitch, **look)
 
 
 @click.command(short_help="Light the portrait anew.")
@@ -53,32 +64,36 @@ def view(model: Path, yaw: float, pitch: float, light: str, output: Path) -> Non
     help='Many lamps at once: [{"name": ..., "az": ..., "el": ...}, ...]; writes DIR/NAME.png for each.',
 )
 @view_options
+@grade_options
+@background_option
 @click.option("-o", "--output", metavar="OUT.png|DIR", type=PATH, required=True, help="The picture, or the directory.")
-def relight(model: Path, light: str | None, lights_file: Path | None, yaw: float, pitch: float, output: Path) -> None:
+def relight(
+    model: Path, light: str | None, lights_file: Path | None, yaw: float, pitch: float, output: Path, **look: Any
+) -> None:
     """Light the portrait anew."""
     if (light is None) == (lights_file is None):
         raise click.UsageError("give either --light or --lights-file")
     if lights_file is None:
-        render_still(model, output, str(light), yaw, pitch)
+        render_still(model, output, str(light), yaw, pitch, **look)
         return
     lights = read_lights(lights_file)
     from narrate_stream.types import View
     from offline.stills import relight_many
 
     opened = open_model(model)
-    relight_many(opened, lights, output_directory(output), View(yaw, pitch))
+    relight_many(opened, lights, output_directory(output), View(yaw, pitch), **look)
     say(f"{output}: {len(lights)} pictures")
 
 
-def render_still(model: Path, output: Path, light: str, yaw: float, pitch: float) -> None:
-    """One picture in the input's own pixels."""
+def render_still(model: Path, output: Path, light: str, yaw: float, pitch: float, **look: Any) -> None:
+    """One picture in the input's own pixels; `look`: grade and background."""
     from narrate_stream.files import check_output, write_png
     from narrate_stream.types import View
 
     check_output(output, (".png",))
     from offline.stills import render_view
 
-    write_png(output, render_view(open_model(model), light=light, view=View(yaw, pitch)))
+    write_png(output, render_view(open_model(model), light=light, view=View(yaw, pitch), **look))
     say(str(output))
 
 
@@ -163,9 +178,11 @@ class ListCommand(click.Command):
     show_default=True,
     help="The columns.",
 )
+@grade_options
+@background_option
 @click.option("--size", type=click.IntRange(64, 1024), default=256, show_default=True, help="Side of a cell, pixels.")
 @click.option("-o", "--output", metavar="OUT.png", type=PATH, required=True, help="The sheet to write.")
-def grid(model: Path, poses: tuple[str, ...], lights: tuple[str, ...], size: int, output: Path) -> None:
+def grid(model: Path, poses: tuple[str, ...], lights: tuple[str, ...], size: int, output: Path, **look: Any) -> None:
     """Write a sheet of poses x lights.
 
     For example: narrate grid M.narrate --poses 0,0 25,0 --lights loop rim sun:40,20 -o GRID.png
@@ -178,7 +195,7 @@ def grid(model: Path, poses: tuple[str, ...], lights: tuple[str, ...], size: int
     from offline.stills import pose_light_grid
 
     names = [name for part in lights for name in part.split(";")]
-    write_png(output, pose_light_grid(open_model(model), views, names, size))
+    write_png(output, pose_light_grid(open_model(model), views, names, size, **look))
     say(str(output))
 
 

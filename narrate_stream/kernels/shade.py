@@ -25,12 +25,11 @@ def look_up(tables: wp.array3d(dtype=wp.vec3), k: int, x: float, y: float) -> wp
 
 
 @wp.func
-def to_byte(value: float, knee: float, encode: wp.array(dtype=wp.uint8)) -> wp.uint8:
+def to_byte(value: float, knee: float, roll: float, encode: wp.array(dtype=wp.uint8)) -> wp.uint8:
     """sRGB byte of a linear value, rolled off above `knee`."""
     v = value
     if v > knee:  # highlights roll off instead of clipping
-        span = 1.0 - knee
-        v = knee + span * (v - knee) / (v - knee + span)
+        v = knee + (v - knee) / (1.0 + roll * (v - knee))
     v = wp.clamp(v, 0.0, 1.0)
     return encode[int(wp.sqrt(v) * 4095.0 + 0.5)]
 
@@ -53,6 +52,7 @@ def shade_pass(
     linear: wp.array(dtype=float),
     encode: wp.array(dtype=wp.uint8),
     knee: float,
+    roll: float,
     out: wp.array2d(dtype=wp.uint8),
 ):
     """Per pixel i: out = encode(albedo * (sky * opened + lamps * shadows + bounce) + highlights); untouched where not
@@ -88,6 +88,6 @@ def shade_pass(
                     shine += colours[k] * (lobe * seen)
     light += bounce
     shine = shine * gloss
-    out[i, 0] = to_byte(linear[int(base[i, 0])] * light[0] + shine[0], knee, encode)
-    out[i, 1] = to_byte(linear[int(base[i, 1])] * light[1] + shine[1], knee, encode)
-    out[i, 2] = to_byte(linear[int(base[i, 2])] * light[2] + shine[2], knee, encode)
+    out[i, 0] = to_byte(linear[int(base[i, 0])] * light[0] + shine[0], knee, roll, encode)
+    out[i, 1] = to_byte(linear[int(base[i, 1])] * light[1] + shine[1], knee, roll, encode)
+    out[i, 2] = to_byte(linear[int(base[i, 2])] * light[2] + shine[2], knee, roll, encode)

@@ -32,7 +32,9 @@ class Lighting:
     """What shines: sh (9, 3) radiance coefficients; directions (K, 3) and colours (K, 3) of explicit lights; softness
     (K,) 0 point .. 1 very large; mirror (h, w, 3) blurred environment for highlights, equirectangular, or None.
     `original`: the portrait's own light (colours are then relative to the portrait's picture); share: 0..1, how much of
-    the portrait's own light is still, or already, mixed in while one fades into the other."""
+    the portrait's own light is still, or already, mixed in while one fades into the other; gain (3,) and turn (degrees
+    about the vertical): how that own light is graded. panorama (h, w, 3): the environment map, sharp enough to be seen
+    behind the person, to which `gain` and `turn` are still to be applied."""
 
     name: str
     sh: Array = field(default_factory=lambda: np.zeros((9, 3), np.float32))
@@ -42,6 +44,9 @@ class Lighting:
     mirror: Array | None = None
     original: bool = False
     share: float = 0.0
+    gain: Array = field(default_factory=lambda: np.ones(3, np.float32))
+    turn: float = 0.0
+    panorama: Array | None = None
 
 
 def direction(az: float, el: float) -> NDArray[np.float64]:
@@ -108,11 +113,18 @@ def fit_sh(level: NDArray[Any], normals: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(c / mean)
 
 
-def rotated_sh(sh: NDArray[Any], rotation: NDArray[Any]) -> Array:
-    """(9, C) coefficients of the light `sh` (9, C) turned by rotation (3, 3): what shone from d shines from R d."""
-    around = stage_directions(36)
-    turned = sh_basis(around @ np.asarray(rotation).T)
-    return np.asarray(np.linalg.solve(turned.T @ turned, turned.T @ (sh_basis(around) @ sh)), np.float32)
+@lru_cache(maxsize=1)
+def _sampled_basis() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Directions (N, 3), and what takes values there (N,) to the coefficients that have them."""
+    d = stage_directions(36)
+    return d, np.linalg.pinv(sh_basis(d))
+
+
+def rotated_sh(sh: NDArray[Any], rotation: NDArray[Any]) -> NDArray[np.float64]:
+    """Coefficients (9, C) of the same radiance turned by `rotation` (3, 3). Exact: the harmonics of an order, turned,
+    are sums of the harmonics of that order."""
+    d, fit = _sampled_basis()
+    return np.asarray(fit @ (sh_basis(d @ rotation) @ sh))
 
 
 def area_sh(d: NDArray[Any], colour: NDArray[Any], softness: float) -> Array:
@@ -187,8 +199,11 @@ def map_directions(h: int, w: int) -> tuple[NDArray[np.float64], NDArray[np.floa
     return d, np.repeat(np.sin(v)[:, None] * (np.pi / h) * (2 * np.pi / w), w, 1)
 
 
-def environment(radiance: NDArray[Any], name: str, exposure: float | None = None) -> Lighting:
-    """Lighting from an equirectangular radiance map (h, w, 3), linear, already small (about 64 x 128).
+def environment(
+    radiance: NDArray[Any], name: str, exposure: float | None = None, panorama: NDArray[Any] | None = None
+) -> Lighting:
+    """Lighting from an equirectangular radiance map (h, w, 3), linear, already small (about 64 x 128); `panorama`: the
+    same map in more detail, to be seen behind the person.
 
     The brightest patches (up to three, at least four times the mean) become explicit lights with their own shadows; the
     rest is spherical harmonics. `exposure` None scales so that a surface facing the viewer has shading about 0.9.
@@ -231,14 +246,19 @@ def environment(radiance: NDArray[Any], name: str, exposure: float | None = None
         raw.colours * exposure,
         raw.softness,
         (blurred * exposure).astype(np.float32),
+        panorama=None if panorama is None else (panorama * exposure).astype(np.float32),
     )
 
 
 def blurred_environment(radiance: NDArray[Any]) -> NDArray[np.float64]:
     """(24, 48, 3) the map seen in a skin-rough mirror: a lobe of about 20 degrees around every direction."""
+    h, w = radiance.shape[:2]
+    if h % 2 == w % 2 == 0:  # finer than the lobe can tell
+        radiance = radiance.reshape(h // 2, 2, w // 2, 2, 3).mean((1, 3))
     d, solid = map_directions(*radiance.shape[:2])
     out, _ = map_directions(24, 48)
-    lobe = np.clip(out.reshape(-1, 3) @ d.reshape(-1, 3).T, 0, 1) ** 24 * solid.ravel()
+    cosine = np.maximum(out.reshape(-1, 3).astype(np.float32) @ d.reshape(-1, 3).T.astype(np.float32), 0)
+    lobe = np.square(np.square(np.square(cosine**3))) * solid.ravel()
     mixed = lobe @ radiance.reshape(-1, 3) / lobe.sum(1, keepdims=True)
     return np.asarray(mixed.reshape(24, 48, 3))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.fusion import fuse
+from narrate_stream.fusion import fuse, over_backdrop
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.types import Image, View
 from offline.build import Build, build
@@ -72,8 +72,9 @@ class Relit:
     def __init__(self, model: HybridModel) -> None:
         self.studio = Studio(model, photograph_framing(model))
         self.buffer = self.studio.buffer(View(), albedo=True)
+        self.background = over_backdrop(model, self.studio.framing)
 
     def __call__(self, lighting: Lighting) -> Image:
         """(H, W, 3) sRGB."""
         core, fringe = self.studio.relighter(self.buffer, lighting)
-        return fuse(core, fringe, self.buffer, self.studio.background)
+        return fuse(core, fringe, self.buffer, self.background)

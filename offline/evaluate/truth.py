@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
-from narrate_stream.lights import parse_light, read_map
+from narrate_stream.lights import map_of, parse_light, read_radiance
 from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.grading import turned_map
 from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
 from narrate_stream.relighters import kneed
 from narrate_stream.renderer import gather
@@ -83,9 +84,10 @@ def light_of(text: str, model: HybridModel) -> Light:
     lighting = parse_light(text, model)
     if lighting.original:
         raise LightError(f"{text}: the portrait's own light cannot be traced; it is not known as lamps or a sky")
-    found = read_map(text)
-    if found is not None:
-        name, radiance = found
+    named = map_of(text)
+    if named is not None:
+        path, turn = named
+        radiance, name = turned_map(read_radiance(path), turn), f"{path.name}@{turn:g}"
         # exposed as the relighter's: by the power of the whole, whatever it was split into
         plain = light_ops.environment(radiance, name, exposure=1.0)
         exposure = float(lighting.sh[0].sum() / max(plain.sh[0].sum(), 1e-12))
