@@ -10,7 +10,7 @@ import pytest
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
-from narrate_stream.lights import light_on_face, parse_light, read_radiance
+from narrate_stream.lights import light_on_face, parse_light, read_map, read_radiance
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_from_srgb, srgb_from_linear
 from narrate_stream.ops.geometry import Camera
@@ -80,6 +80,15 @@ def test_a_positive_turn_moves_the_contents_to_the_images_right(tmp_path: Path) 
     save(tmp_path / "front.hdr", middle)
     light = parse_light(f"{tmp_path / 'front.hdr'}@60")
     assert light.directions.mean(0) @ direction(60, 0) > 0.95
+
+
+def test_only_maps_have_radiance(tmp_path: Path) -> None:
+    assert all(read_map(text) is None for text in ("split", "original", "sun:1,2", "image:face.png", "image:a.png@20"))
+    cv2.imwrite(str(tmp_path / "a@b.png"), np.full((8, 16, 3), 255, np.uint8))
+    found = read_map(f"{tmp_path / 'a@b.png'}@-90")
+    assert found is not None
+    assert found[0] == "a@b.png@-90"
+    assert found[1] == pytest.approx(np.ones((64, 128, 3)))
 
 
 def test_colours_of_a_map_are_kept_and_grey_maps_are_taken(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from narrate_stream.cli.console import open_model, say
-from narrate_stream.cli.options import PATH, Commands, EvenSize
+from narrate_stream.cli.options import PATH, Commands, EvenSize, F
 from narrate_stream.cli.stills import ListCommand
 from narrate_stream.errors import NarrateError
 
@@ -22,7 +22,7 @@ MODELS = click.argument("models", metavar="PORTRAIT|MODEL...", nargs=-1, require
 Table = dict[str, dict[str, float]]
 
 
-def lights_option(usual: str) -> Any:
+def lights_option(usual: str) -> Callable[[F], F]:
     """--lights, which takes many values in a row (`ListCommand`)."""
     return click.option("--lights", metavar="LIGHT ...", multiple=True, help=f"Instead of {usual}.")
 
