@@ -131,7 +131,7 @@ def test_a_map_is_exposed_as_the_relighters(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "room.png"), (60 + 195 * rng.random((8, 16, 3)) ** 3).astype(np.uint8))
     vertices, triangles = sphere()
     light = light_of(f"{tmp_path}/room.png@90", toy_model(vertices, triangles))
-    assert light.name == "room"
+    assert light.name == "room.png@90"
     shone = Truth(mesh_of(vertices, triangles), light).shone(ball()[1])
     assert shone.diffuse == pytest.approx(shade_normals(light.lighting, ball()[1].normal), rel=0.15)
     assert shone.diffuse.mean() == pytest.approx(shade_normals(light.lighting, ball()[1].normal).mean(), rel=0.03)

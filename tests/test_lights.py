@@ -10,7 +10,7 @@ import pytest
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
-from narrate_stream.lights import light_of_map, light_on_face, parse_light, read_radiance
+from narrate_stream.lights import light_of_map, light_on_face, map_of, parse_light, read_radiance
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_from_srgb, srgb_from_linear
 from narrate_stream.ops.geometry import Camera
@@ -80,6 +80,14 @@ def test_a_positive_turn_moves_the_contents_to_the_images_right(tmp_path: Path) 
     save(tmp_path / "front.hdr", middle)
     light = parse_light(f"{tmp_path / 'front.hdr'}@60")
     assert light.directions.mean(0) @ direction(60, 0) > 0.95
+
+
+def test_only_maps_are_maps() -> None:
+    assert all(map_of(text) is None for text in ("split", "original", "sun:1,2", "image:face.png", "image:a.png@20"))
+    assert map_of("a@b.png@-90") == (Path("a@b.png"), -90.0)
+    assert map_of("room.exr") == (Path("room.exr"), 0.0)
+    with pytest.raises(LightError, match="degrees"):
+        map_of("room.exr@left")
 
 
 def test_colours_of_a_map_are_kept_and_grey_maps_are_taken(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from narrate_stream.cli.console import open_model, say
-from narrate_stream.cli.options import PATH, Commands, EvenSize
+from narrate_stream.cli.options import PATH, Commands, EvenSize, F
 from narrate_stream.cli.stills import ListCommand
 from narrate_stream.errors import NarrateError
 
@@ -19,8 +19,12 @@ LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Only 
 JSON = click.option("--json", "json_file", type=PATH, metavar="F.json", help="Write the numbers here as well.")
 DATA = click.argument("data", metavar="DATA", type=PATH)
 MODELS = click.argument("models", metavar="PORTRAIT|MODEL...", nargs=-1, required=True, type=PATH)
-LIGHTS = click.option("--lights", metavar="LIGHT ...", multiple=True, help="Instead of the usual ones.")
 Table = dict[str, dict[str, float]]
+
+
+def lights_option(usual: str) -> Callable[[F], F]:
+    """--lights, which takes many values in a row (`ListCommand`)."""
+    return click.option("--lights", metavar="LIGHT ...", multiple=True, help=f"Instead of {usual}.")
 
 
 @click.group("eval", cls=Commands, short_help="Measure normals, relighting, views and light.")
@@ -95,7 +99,7 @@ def views(data: Path, limit: int | None, quick: bool, sheet: Path | None, json_f
 
 @click.command(cls=ListCommand, short_help="The live light against brute force.")
 @MODELS
-@LIGHTS
+@lights_option("rembrandt split rim butterfly sun:60,20 sun:-40,35")
 @click.option("--size", type=EvenSize(), default=256, show_default=True, help="Side of the pictures, pixels.")
 @click.option("--sheet", type=PATH, metavar="OUT.png", help="Brute force, live and their difference side by side.")
 @JSON
@@ -105,7 +109,7 @@ def shading(
     """The live relighter against light traced by 256 rays a pixel, on the same surface, in the face's skin, from three
     views. All in dB of sRGB: live and exact, the two relighters; lit and shadow, the live one where less and more than
     a tenth of the light is kept off; unhidden, what it would be to have no shadow at all. bias: mean of live less
-    truth, bytes; dark: % of the face in shadow. About a minute a model and light map, seconds for other lights.
+    truth, bytes; dark: % of the face in shadow. A model takes minutes, most of them for environment maps.
 
     For example: narrate eval shading A.narrate B.narrate --lights rembrandt sun:60,20 studio.hdr
     """
@@ -125,14 +129,15 @@ def shading(
 
 @click.command(cls=ListCommand, short_help="The light while head or light turn.")
 @MODELS
-@LIGHTS
+@lights_option("rembrandt sun:60,20")
 @click.option("--frames", type=click.IntRange(3), default=60, show_default=True, help="Frames of every sequence.")
 @JSON
 def consistency(models: tuple[Path, ...], lights: tuple[str, ...], frames: int, json_file: Path | None) -> None:
     """Whether the light on fixed places of the skin changes as physics says (brute force on those places) while the
     head turns from -25 to +25 degrees, and while the light goes once round; beside it, normals estimated anew from
     every frame. In % of the sequence's shading (RMS): residual, what changes otherwise; lit, the same away from
-    shadows; offset, what is wrong but stays; flicker, second difference in time; moving, physics' own.
+    shadows; offset, what is wrong but stays; flicker, second difference in time; moving, physics' own. A model takes
+    minutes.
     """
     check_outputs(json_file)
     from offline.evaluate import consistency as module

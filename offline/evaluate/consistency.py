@@ -185,7 +185,8 @@ class Stand:
         camera = self.sitting.renderer.camera
         guess = estimate(self.networks, picture, coverage(pose.gbuffer), marks.astype(np.float64), camera)
         normal, believed = guess.normal[sight.pixel], guess.confidence[sight.pixel][:, None]
-        return np.asarray(sight.surface.outward + (normal - sight.surface.outward) * believed, np.float64)
+        mixed = sight.surface.outward + (normal - sight.surface.outward) * believed
+        return np.asarray(mixed / np.linalg.norm(mixed, axis=-1, keepdims=True), np.float64)
 
 
 class Sight:
@@ -211,16 +212,19 @@ class Sight:
         out[self.seen] = values
         return out
 
+    @property
+    def albedo(self) -> F64:
+        """(n, 3) linear, of these pixels; never quite black."""
+        return np.asarray(np.maximum(linear_table()[self.pose.gbuffer.base[self.pixel]], 1e-3), np.float64)
+
     def shown(self, core: Image) -> F64:
         """(P,) the picture over its albedo, linear, mean of the colours."""
-        albedo = linear_table()[self.pose.gbuffer.base[self.pixel]]
-        return self.where((linear_table()[core[self.pixel]] / albedo).mean(-1).astype(np.float64))
+        return self.where((linear_table()[core[self.pixel]] / self.albedo).mean(-1))
 
     def shading(self, shone: Shone, bounce: F64) -> F64:
         """(P,) the same of the light that is `shone` (n) there, through the same tone curve."""
-        albedo = linear_table()[self.pose.gbuffer.base[self.pixel]].astype(np.float64)
-        picture = developed(albedo, self.pose.gloss[self._which], shone, bounce)
-        return self.where((linear_from_srgb(picture) / albedo).mean(-1).astype(np.float64))
+        picture = developed(self.albedo, self.pose.gloss[self._which], shone, bounce)
+        return self.where((linear_from_srgb(picture) / self.albedo).mean(-1))
 
 
 def skin_places(sitting: Sitting, count: int) -> Places:

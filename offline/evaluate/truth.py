@@ -19,7 +19,6 @@ It needs a model, the view of a `Renderer` and a LIGHT: nothing of how the relig
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,7 @@ def light_of(text: str, model: HybridModel) -> Light:
         # exposed as the relighter's: by the power of the whole, whatever it was split into
         plain = light_ops.environment(radiance, name, exposure=1.0)
         exposure = float(lighting.sh[0].sum() / max(plain.sh[0].sum(), 1e-12))
-        return Light(Path(name).stem, lighting, (Environment(radiance * exposure),))
+        return Light(name.removesuffix("@0"), lighting, (Environment(radiance * exposure),))
     return replace(Light.of(lighting), name=text)
 
 
