@@ -14,8 +14,7 @@ from narrate_stream.errors import LightError
 from narrate_stream.ops import lighting as ops
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_from_srgb
-from narrate_stream.ops.facefit import fit_face
-from narrate_stream.ops.geometry import Camera, angles_from_rotation
+from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.types import Image
 
@@ -30,11 +29,14 @@ NOT_SKIN = (
 IMAGES = (".hdr", ".exr", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
-def parse_light(text: str, model: HybridModel | None = None) -> Lighting:
-    """`original`, a preset, `sun:AZ,EL[,GAIN]`, `FILE.hdr[@DEG]` (also .exr, .png, .jpg), `image:FILE`.
+def parse_light(text: str | Lighting, model: HybridModel | None = None) -> Lighting:
+    """`original`, a preset, `sun:AZ,EL[,GAIN]`, `FILE.hdr[@DEG]` (also .exr, .png, .jpg), or a light made already.
 
-    Raises LightError with one sentence for anything else; `webcam` belongs to the live pipeline.
+    Raises LightError with one sentence for anything else; `webcam` belongs to the live pipeline, and `image:FILE` is
+    looked up by the offline stage before (`offline.target`): it takes a second and F_N.
     """
+    if isinstance(text, Lighting):
+        return text
     if text == "original":
         return Lighting("original", original=True)
     if text in ops.PRESETS:
@@ -43,7 +45,7 @@ def parse_light(text: str, model: HybridModel | None = None) -> Lighting:
     if text.startswith("sun:"):
         return _sun(text)
     if text.startswith("image:"):
-        return light_of_portrait(Path(text[6:]))
+        raise LightError(f"{text!r}: a light is taken from a picture before the avatar starts, not while it plays")
     path, _, degrees = text.rpartition("@") if "@" in text else (text, "", "0")
     if Path(path).suffix.lower() in IMAGES:
         try:
@@ -110,25 +112,6 @@ def environment_light(path: Path, turn: float) -> Lighting:
     radiance = read_radiance(path)
     shift = round(turn / 360 * radiance.shape[1])
     return ops.environment(np.roll(radiance, shift, axis=1), f"{path.name}@{turn:g}")
-
-
-def light_of_portrait(path: Path) -> Lighting:
-    """The light in another portrait, estimated from its skin. Raises LightError when no face is found."""
-    from narrate_stream.drivers.landmarks import FaceMesh
-
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise LightError(f"{path}: the portrait to take the light from cannot be read")
-    k = min(1.0, 1280 / max(image.shape))
-    rgb = np.ascontiguousarray(cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)[..., ::-1])
-    with FaceMesh(video=False) as mesh:
-        marks = mesh(rgb)
-    if marks is None:
-        raise LightError(f"{path}: no face was found to take the light from")
-    h, w = rgb.shape[:2]
-    camera = Camera(1.5 * max(h, w), (w - 1) / 2, (h - 1) / 2)
-    fit = fit_face(marks, camera)
-    return light_on_face(rgb, marks[:, :2], fit.camera(canonical().landmarks[:468]), f"image:{path.name}")
 
 
 def light_on_face(image: Image, pixels: NDArray[Any], points: NDArray[Any], name: str) -> Lighting:

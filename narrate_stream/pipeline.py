@@ -46,7 +46,7 @@ class Pipeline:
         framing: Literal["head", "portrait"] = "head",
         motion: Literal["relative", "absolute"] = "relative",
         driver: Driver | None = None,
-        light: str = "original",
+        light: str | Lighting = "original",
         view: View | None = None,
         background: str = "original",
         device: str = "cpu",
@@ -151,15 +151,15 @@ class Pipeline:
 
     # ---- live controls
 
-    def set_light(self, light: str) -> None:
-        """Any LIGHT; takes effect with the next frame and fades in. Raises LightError at once."""
+    def set_light(self, light: str | Lighting) -> None:
+        """Any LIGHT, or one made already; takes effect with the next frame and fades in. Raises LightError at once."""
         target = (
             self._room or Lighting("original", original=True) if light == "webcam" else parse_light(light, self.model)
         )
         if light == "webcam" and self.driver is None:
             raise LightError("webcam light needs a driver that sees a room")
         self._from, self._blend = self._light, 0.0 if self._light_name else 1.0
-        self._light_name, self._target = light, target
+        self._light_name, self._target = light if isinstance(light, str) else light.name, target
 
     def set_view(self, view: View) -> None:
         """The viewer's turn of the head, degrees."""

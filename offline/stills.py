@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -14,11 +15,11 @@ from narrate_stream.errors import PortraitError
 from narrate_stream.files import write_bytes, write_png
 from narrate_stream.fusion import coverage, exact_framing, framed, fuse, head_framing, over_backdrop
 from narrate_stream.lights import parse_light
-from narrate_stream.ops.lighting import EXTENT, decode_normals
+from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
 from narrate_stream.pipeline import seen_from, still_motion
 from narrate_stream.relighters import ExactRelighter
 from narrate_stream.renderer import Framing, GBuffer, Renderer
-from narrate_stream.types import Image, View
+from narrate_stream.types import AvatarMotion, Image, View
 from offline.build import Progress, build_model
 
 LARGEST = 10000  # longer side of a still, pixels: beyond, the canvas has no more detail to give
@@ -53,15 +54,18 @@ class Studio:
         """The GBuffer of a view of the resting portrait."""
         return self.renderer(seen_from(still_motion(), view), albedo=albedo)
 
-    def shoot(self, light: str, view: View) -> Image:
-        """One picture (H, W, 3)."""
-        lighting = parse_light(light, self.model)
-        gbuffer = self.buffer(view, albedo=not lighting.original)
+    def shoot(self, light: str | Lighting, view: View) -> Image:
+        """One picture (H, W, 3) of the resting portrait."""
+        return self.take(parse_light(light, self.model), seen_from(still_motion(), view))
+
+    def take(self, lighting: Lighting, motion: AvatarMotion) -> Image:
+        """One picture (H, W, 3) of a moment."""
+        gbuffer = self.renderer(motion, albedo=not lighting.original)
         core, fringe = self.relighter(gbuffer, lighting)
         return fuse(core, fringe, gbuffer, self.background)
 
 
-def render_view(model: HybridModel, *, light: str, view: View) -> Image:
+def render_view(model: HybridModel, *, light: str | Lighting, view: View) -> Image:
     """The portrait from another side and in another light, framing and pixels of the photograph kept."""
     return Studio(model, photograph_framing(model)).shoot(light, view)
 
@@ -73,7 +77,7 @@ def relight_many(model: HybridModel, lights: dict[str, str], directory: Path, vi
         write_png(directory / f"{name}.png", studio.shoot(light, view))
 
 
-def pose_light_grid(model: HybridModel, views: list[View], lights: list[str], size: int) -> Image:
+def pose_light_grid(model: HybridModel, views: list[View], lights: Sequence[str | Lighting], size: int) -> Image:
     """Poses down, lights across; cells of `size` pixels around the head."""
     studio = Studio(model, head_framing(model, size))
     return np.concatenate([np.concatenate([studio.shoot(light, view) for light in lights], 1) for view in views])

@@ -123,12 +123,6 @@ def test_the_light_on_a_face_is_found_on_its_side(az: float) -> None:
     assert near > 1.5 * max(far, 0.01)
 
 
-def test_image_takes_the_light_of_a_portrait_and_refuses_what_has_no_face(tmp_path: Path) -> None:
-    from skimage.data import astronaut
-
-    cv2.imwrite(str(tmp_path / "face.png"), astronaut()[:260, 100:360, ::-1])
-    light = parse_light(f"image:{tmp_path / 'face.png'}")
-    assert 0.3 < shade_normals(light, np.array([0.0, 0, 1])).mean() < 1.5
-    cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200, 3), 128, np.uint8))
-    with pytest.raises(LightError, match="no face"):
-        parse_light(f"image:{tmp_path / 'wall.png'}")
+def test_a_light_made_already_is_taken_as_it_is() -> None:
+    light = parse_light("rembrandt")
+    assert parse_light(light) is light

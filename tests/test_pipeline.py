@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_script, talking_script
 from narrate_stream.errors import DeviceError, LightError, NarrateError
+from narrate_stream.ops.lighting import sun
 from narrate_stream.pipeline import HOLD, Pipeline, seen_from, still_motion
 from narrate_stream.types import Frame, Motion, View
 
@@ -107,6 +109,13 @@ def test_a_new_light_fades_in(model: HybridModel) -> None:
     assert np.abs(shown[-1] - end).mean() < 0.5
     assert 0 < np.abs(shown[0] - before).mean() < np.abs(end.astype(int) - before).mean()
     assert pipeline.state()["light"] == "split"
+
+
+def test_a_light_made_already_is_shown_under_its_name(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, light=replace(sun(-60, 10), name="image:me.jpg"))
+    named = Pipeline(model, size=SIZE, light="sun:-60,10")
+    assert np.array_equal(pipeline.step(frame(0)).image, named.step(frame(0)).image)
+    assert pipeline.state()["light"] == "image:me.jpg"
 
 
 def test_light_from_the_left_brightens_the_left(model: HybridModel) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from narrate_stream.cli.console import open_model, say, track
+from narrate_stream.cli.console import open_light, open_model, say, track
 from narrate_stream.cli.options import PATH, EvenSize, device_option, light_option, model_argument, view_options
 from narrate_stream.errors import MotionError
 
@@ -84,6 +84,7 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
     from narrate_stream.pipeline import Pipeline
     from narrate_stream.types import View
 
+    light = open_light(options["light"])
     size = options["size"] or (None if options["frame"] == "portrait" else 512)
     return Pipeline(
         open_model(model),
@@ -91,7 +92,7 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
         framing=options["frame"],
         motion=options["motion"],
         driver=driver,
-        light=options["light"],
+        light=light,
         view=View(options["yaw"], options["pitch"]),
         device=options["device"],
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from narrate_stream.cli.console import open_model, say
+from narrate_stream.cli.console import open_light, open_model, say
 from narrate_stream.cli.options import PATH, PITCH, YAW, light_option, model_argument, view_options
 from narrate_stream.errors import LightError, NarrateError
 
@@ -78,7 +78,8 @@ def render_still(model: Path, output: Path, light: str, yaw: float, pitch: float
     check_output(output, (".png",))
     from offline.stills import render_view
 
-    write_png(output, render_view(open_model(model), light=light, view=View(yaw, pitch)))
+    lighting = open_light(light)
+    write_png(output, render_view(open_model(model), light=lighting, view=View(yaw, pitch)))
     say(str(output))
 
 
@@ -177,8 +178,8 @@ def grid(model: Path, poses: tuple[str, ...], lights: tuple[str, ...], size: int
     check_output(output, (".png",))
     from offline.stills import pose_light_grid
 
-    names = [name for part in lights for name in part.split(";")]
-    write_png(output, pose_light_grid(open_model(model), views, names, size))
+    chosen = [open_light(name) for part in lights for name in part.split(";")]
+    write_png(output, pose_light_grid(open_model(model), views, chosen, size))
     say(str(output))
 
 

@@ -78,6 +78,13 @@ def sh_basis(n: NDArray[Any]) -> NDArray[np.float64]:
     )
 
 
+def dominant(light: Lighting) -> NDArray[np.float64]:
+    """(2,) azimuth and elevation, degrees, of the mean flux of light; 0, 0 for a light that is the same all round."""
+    smooth = 4 / 3 * 0.4886025 * light.sh[[3, 1, 2]].mean(-1)
+    x, y, z = light.directions.T @ light.colours.mean(-1) + smooth
+    return np.degrees(np.array([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))], np.float64))
+
+
 def sh_shading(sh: NDArray[Any], n: NDArray[Any]) -> NDArray[np.float64]:
     """(..., 3) shading of normals (..., 3) under radiance coefficients sh (9, 3)."""
     return np.asarray(sh_basis(n) @ (sh * COSINE[:, None]))
