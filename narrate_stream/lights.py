@@ -12,20 +12,11 @@ from numpy.typing import NDArray
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
 from narrate_stream.ops import lighting as ops
-from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_from_srgb
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lighting import Lighting
-from narrate_stream.types import Image
 
 ENVIRONMENT_SIZE = (128, 64)
-# eyes, brows and lips: their colour says little about the light
-NOT_SKIN = (
-    33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7, 263, 466, 388, 387, 386, 385, 384,
-    398, 362, 382, 381, 380, 374, 373, 390, 249, 70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336,
-    285, 295, 282, 283, 276, 61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91,
-    146, 78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87, 14, 317, 402, 318, 324,
-)  # fmt: skip
 IMAGES = (".hdr", ".exr", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
@@ -112,34 +103,3 @@ def environment_light(path: Path, turn: float) -> Lighting:
     radiance = read_radiance(path)
     shift = round(turn / 360 * radiance.shape[1])
     return ops.environment(np.roll(radiance, shift, axis=1), f"{path.name}@{turn:g}")
-
-
-def light_on_face(image: Image, pixels: NDArray[Any], points: NDArray[Any], name: str) -> Lighting:
-    """Spherical harmonics per colour from the skin at the landmarks. image (H, W, 3) sRGB; pixels (>=468, 2); points
-    (468, 3) any rigid face in camera orientation, whose normals are used."""
-    normals = landmark_normals(np.asarray(points, np.float64))
-    small = cv2.GaussianBlur(image, (0, 0), max(1.0, float(np.ptp(pixels[:, 0])) / 90))
-    at = np.clip(np.round(pixels[:468]).astype(int), 0, [image.shape[1] - 1, image.shape[0] - 1])
-    colour = linear_from_srgb(small[at[:, 1], at[:, 0]] / np.float32(255)).astype(np.float64)
-    use = normals[:, 2] > 0.15
-    use[list(NOT_SKIN)] = False
-    level = colour.mean(-1)
-    lo, hi = np.percentile(level[use], [8, 98])
-    use &= (level > lo) & (level < hi)
-    if use.sum() < 40:
-        return Lighting(name, ops.ambient(0.8))
-    grey = ops.fit_sh(level[use], normals[use])
-    tint = np.median(colour[use], 0)
-    skin = np.array([1.28, 0.94, 0.78])  # what skin itself does to white light, on average
-    tint = tint / skin / (tint / skin).mean()
-    return Lighting(name, (grey[:, None] * np.clip(tint, 0.5, 1.8) * 0.85).astype(np.float32))
-
-
-def landmark_normals(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(468, 3) unit vertex normals of a face's landmarks in camera space."""
-    triangles = canonical().triangles
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    total = np.zeros((468, 3))
-    for k in range(3):
-        np.add.at(total, triangles[:, k], np.cross(b - a, c - a))
-    return np.asarray(total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12))

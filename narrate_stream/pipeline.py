@@ -11,18 +11,18 @@ import numpy as np
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import background_of, fuse, head_framing, portrait_framing
-from narrate_stream.lights import light_on_face, parse_light
+from narrate_stream.lights import parse_light
 from narrate_stream.ops.geometry import angles_from_rotation, partial_rotations, rotation_from_angles
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.protocols import Driver
 from narrate_stream.relighters import ExactRelighter, LightMapRelighter, blended
 from narrate_stream.renderer import Renderer
 from narrate_stream.retarget import Retargeter
+from narrate_stream.room import Room
 from narrate_stream.types import AvatarMotion, Frame, Motion, Pose, View
 
 EASE = 0.18  # seconds in which a new light fades in
 HOLD = 0.8  # seconds in which a lost face eases to neutral
-ROOM = 1.0  # seconds over which the driver's room light is averaged
 
 
 def still_motion() -> AvatarMotion:
@@ -61,7 +61,7 @@ class Pipeline:
         self.retarget = Retargeter(model, motion)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
-        self._room: Lighting | None = None
+        self._room = Room()
         self._light_name, self._target = "", Lighting("original", original=True)
         self._from, self._changed = self._target, -1e9
         self._light, self._blend = self._target, 1.0
@@ -134,27 +134,20 @@ class Pipeline:
 
     def _lighting(self, frame: Frame, motion: Motion | None, seconds: float) -> Lighting:
         if self._light_name == "webcam" and motion is not None:
-            self._target = self._driver_room(frame, motion, seconds)
-            return self._target
+            self._target = self._room(frame.image, motion, seconds) or self._target
         self._blend = min(1.0, self._blend + seconds / EASE)
         t = self._blend * self._blend * (3 - 2 * self._blend)
         self._light = self._target if self._blend >= 1 else blended(self._from, self._target, t)
         return self._light
-
-    def _driver_room(self, frame: Frame, motion: Motion, seconds: float) -> Lighting:
-        points = motion.landmarks[:468] @ motion.rotation.T
-        now = light_on_face(frame.image, motion.pixels, points, "webcam")
-        last = self._room
-        keep = float(np.exp(-seconds / ROOM)) if last is not None else 0.0
-        self._room = now if last is None else replace(now, sh=(last.sh * keep + now.sh * (1 - keep)).astype(np.float32))
-        return self._room
 
     # ---- live controls
 
     def set_light(self, light: str | Lighting) -> None:
         """Any LIGHT, or one made already; takes effect with the next frame and fades in. Raises LightError at once."""
         target = (
-            self._room or Lighting("original", original=True) if light == "webcam" else parse_light(light, self.model)
+            self._room.light or Lighting("original", original=True)
+            if light == "webcam"
+            else parse_light(light, self.model)
         )
         if light == "webcam" and self.driver is None:
             raise LightError("webcam light needs a driver that sees a room")

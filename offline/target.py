@@ -18,13 +18,13 @@ from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.facefit import IDENTITY_PRIOR
 from narrate_stream.ops.geometry import similarity
+from narrate_stream.ops.lightfit import fitted_light
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.types import Array, Motion
 from offline import layers
 from offline.build import WORST_FIT, outside_mouth
 from offline.geometry import Surface, build_surface
 from offline.headfit import HeadFit, fit_head, ray_frame
-from offline.lightfit import fitted_light
 from offline.networks import estimate, load_networks
 from offline.picture import Picture, load_picture
 from offline.preprocess import Portrait, matte, prepare

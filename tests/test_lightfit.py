@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from narrate_stream.ops.colour import blackbody, luminance
+from narrate_stream.ops.lightfit import BRIGHT, SKIN, around, design, fitted_light
 from narrate_stream.ops.lighting import Lighting, ambient, direction, dominant, shade_normals, sun
-from offline.lightfit import BRIGHT, SKIN, around, design, fitted_light
 
 ALBEDO = 0.3 * np.exp(SKIN)
 

@@ -12,6 +12,7 @@ coefficients of spherical harmonics.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,20 +53,37 @@ class Fit:
     weight: F64
 
 
+@dataclass(frozen=True)
+class Lamp:
+    """A lamp in a room: its fit (D = 1), direction (3,) and softness as in `Lighting`."""
+
+    fit: Fit
+    direction: F64
+    softness: float
+
+
 def fitted_light(level: NDArray[Any], normal: NDArray[Any], name: str) -> Lighting:
     """The light on N samples of skin: level (N, 3) linear RGB, normal (N, 3) unit. Its brightness is that of a picture
     exposed well, whatever the picture's: dark skin and a dark exposure cannot be told apart."""
+    return likelier(level, normal, name, best_lamp(evened(level), normal))
+
+
+def evened(level: NDArray[Any]) -> F64:
+    """(N,) luminance of samples (N, 3), median 1."""
     grey = luminance(level).astype(np.float64)
-    grey /= max(float(np.median(grey)), 1e-6)
+    return np.asarray(grey / max(float(np.median(grey)), 1e-6))
+
+
+def likelier(level: NDArray[Any], normal: NDArray[Any], name: str, lamp: Lamp, rounds: int = ROUNDS) -> Lighting:
+    """The light with this lamp where it explains the samples clearly better than a smooth room does, else that room."""
     smooth = design(normal, 9)
-    room = robust_fit(smooth, grey, SMOOTH)
-    lamp, direction, softness = best_lamp(grey, normal)
-    if lamp.error[0] > CLEARLY * room.error[0]:
+    room = robust_fit(smooth, evened(level), SMOOTH, rounds)
+    if lamp.fit.error[0] > CLEARLY * room.error[0]:
         return exposed(Lighting(name, coloured(smooth[0], room, level)), normal)
-    found = coloured(design(normal, 4, direction[None], softness)[0], lamp, level)
+    found = coloured(design(normal, 4, lamp.direction[None], lamp.softness)[0], lamp.fit, level)
     found[:2] = np.maximum(found[:2], 0)  # lamp and room: only the room's gradient may be negative
     sh = np.concatenate([found[1:], np.zeros((5, 3), np.float32)])
-    towards, soft = direction[None].astype(np.float32), np.array([softness], np.float32)
+    towards, soft = lamp.direction[None].astype(np.float32), np.array([lamp.softness], np.float32)
     return exposed(Lighting(name, sh, towards, found[:1], soft), normal)
 
 
@@ -75,18 +93,29 @@ def design(normal: NDArray[Any], harmonics: int, lamps: F64 | None = None, softn
     smooth: F64 = (sh_basis(normal) * COSINE)[:, :harmonics]
     if lamps is None:
         return smooth[None]
-    one, soft = np.ones((1, 3), np.float32), np.array([softness], np.float32)
-    lit = [shade_normals(Lighting("", directions=d[None], colours=one, softness=soft), normal).mean(-1) for d in lamps]
-    return np.concatenate([np.stack(lit)[..., None], np.broadcast_to(smooth, (len(lamps), *smooth.shape))], -1)
+    out = np.empty((len(lamps), len(normal), harmonics + 1))
+    out[..., 0] = np.interp(lamps @ normal.T, *falloff(softness))
+    out[..., 1:] = smooth
+    return out
 
 
-def robust_fit(columns: F64, level: F64, ridge: F64) -> Fit:
+@lru_cache(maxsize=8)
+def falloff(softness: float) -> tuple[F64, F64]:
+    """(n,) cosines, rising, and what a lamp of colour 1 gives there, as the relighter shades it."""
+    cosine = np.linspace(-1, 1, 401)
+    normal = np.stack([np.sqrt(1 - cosine**2), np.zeros_like(cosine), cosine], -1)
+    ahead, soft = np.array([[0, 0, 1]], np.float32), np.array([softness], np.float32)
+    lamp = Lighting("", directions=ahead, colours=np.ones((1, 3), np.float32), softness=soft)
+    return cosine, shade_normals(lamp, normal).mean(-1)
+
+
+def robust_fit(columns: F64, level: F64, ridge: F64, rounds: int = ROUNDS) -> Fit:
     """Every candidate's sources that explain level (N,), median 1, by iteratively reweighted ridge regression. Errors
     count in proportion to what the light predicts: skin's unevenness multiplies."""
     count = len(level)
     weight = np.ones(columns.shape[:2])
     made = np.broadcast_to(np.maximum(level, 1.0), weight.shape)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         weighted = columns * (weight / (made + FLOOR) ** 2)[..., None]
         left = weighted.swapaxes(1, 2) @ columns + count * np.diag(ridge)
         found = np.linalg.solve(left, (weighted.swapaxes(1, 2) @ level)[..., None])
@@ -97,24 +126,30 @@ def robust_fit(columns: F64, level: F64, ridge: F64) -> Fit:
     return Fit(found[..., 0], np.minimum(off, WORST).mean(1), weight)
 
 
-def best_lamp(level: F64, normal: NDArray[Any]) -> tuple[Fit, F64, float]:
-    """The lamp with the least error: its fit (D = 1), direction (3,) and softness."""
-    start = stage_directions(SEARCHED)
-    _, direction = _best_of(level, normal, start[start[:, 2] > BEHIND], SEARCH_SOFTNESS)
+def best_lamp(level: F64, normal: NDArray[Any]) -> Lamp:
+    """The lamp that explains level (N,), median 1, with the least error, of any direction and softness."""
+    start = best_of(level, normal, searched(SEARCHED), SEARCH_SOFTNESS)
     tried = []
     for softness in SOFTNESS:
-        at = direction
+        lamp = start
         for degrees in RINGS:
-            fit, at = _best_of(level, normal, around(at, degrees), softness)
-        tried.append((fit, at, softness))
-    return min(tried, key=lambda one: float(one[0].error[0]))
+            lamp = best_of(level, normal, around(lamp.direction, degrees), softness)
+        tried.append(lamp)
+    return min(tried, key=lambda one: float(one.fit.error[0]))
 
 
-def _best_of(level: F64, normal: NDArray[Any], directions: F64, softness: float) -> tuple[Fit, F64]:
-    fit = robust_fit(design(normal, 4, directions, softness), level, np.array([1e-6, *ROOM]))
+def searched(count: int) -> F64:
+    """(D, 3) directions from which a face can be lit, of `count` over the whole sphere."""
+    directions = stage_directions(count)
+    return directions[directions[:, 2] > BEHIND]
+
+
+def best_of(level: F64, normal: NDArray[Any], directions: F64, softness: float, rounds: int = ROUNDS) -> Lamp:
+    """The best of these lamps (D, 3)."""
+    fit = robust_fit(design(normal, 4, directions, softness), level, np.array([1e-6, *ROOM]), rounds)
     best = int(np.argmin(np.where(fit.coefficients[:, 0] > 0, fit.error, np.inf)))
     one = slice(best, best + 1)
-    return Fit(fit.coefficients[one], fit.error[one], fit.weight[one]), directions[best]
+    return Lamp(Fit(fit.coefficients[one], fit.error[one], fit.weight[one]), directions[best], softness)
 
 
 def around(direction: F64, degrees: float) -> F64:
