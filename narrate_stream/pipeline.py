@@ -134,11 +134,19 @@ class Pipeline:
 
     def _lighting(self, frame: Frame, motion: Motion | None, seconds: float) -> Lighting:
         if self._light_name == "webcam" and motion is not None:
-            self._target = self._room(frame.image, motion, seconds) or self._target
+            self._enter(self._room(frame.image, motion, seconds))
         self._blend = min(1.0, self._blend + seconds / EASE)
         t = self._blend * self._blend * (3 - 2 * self._blend)
         self._light = self._target if self._blend >= 1 else blended(self._from, self._target, t)
         return self._light
+
+    def _enter(self, room: Lighting | None) -> None:
+        """The driver's room is the light; where it is seen for the first time, it fades in."""
+        if room is None:
+            return
+        if self._target.original:
+            self._from, self._blend = self._light, 0.0
+        self._target = room
 
     # ---- live controls
 

