@@ -28,7 +28,7 @@ SECONDS = 1.0  # over which what is found is averaged
 SPOTS = 360  # places on the face, spread evenly over its skin
 EVERY = 3  # frames from one look to the next
 # Looks in which all places have been seen once; as many are fitted together, 3.6 seconds of them: over a slow turn of
-# the head (4 s, four portraits in five lights) the light found varied by 2.2 % then, by 6.5 % with 1.2 seconds.
+# the head (4 s, six rendered clips) the light found varied by 2.2 % then, by 6.5 % with 1.2 seconds.
 TURNS = 36
 SIDE = 64  # pixels to which the longer side of the face is shrunk: broad skin, no pores
 SEARCHED, PARTS = 96, 12  # directions over the sphere, and looks in which all have been tried

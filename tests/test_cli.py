@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from narrate_stream.cli import main
+from narrate_stream.cli.retarget import light_taken
 from narrate_stream.errors import BundleError, LightError, NarrateError, PortraitError
 from narrate_stream.files import write_png
 from narrate_stream.media import FileSink, FileSource
-from narrate_stream.ops.lighting import sun
+from narrate_stream.ops.lighting import Lighting, ambient, sun
 from narrate_stream.types import Frame, View
 
 Fake = Callable[..., ModuleType]
@@ -273,6 +274,7 @@ def test_retarget_says_what_it_took_and_what_it_held_back(
     assert "yaw +27" in pose.split(";")[0]
     assert "yaw +50" in pose.split(";")[1]
     assert "azimuth -40, elevation +20" in light
+    assert "from all sides" in light_taken(Lighting("", ambient(0.5)))
     assert main([*arguments, "--no-light"]) == 0
     assert capsys.readouterr().out.splitlines() == [pose]
     assert asked == [

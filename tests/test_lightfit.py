@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from narrate_stream.ops.colour import blackbody, luminance
-from narrate_stream.ops.lightfit import BRIGHT, SKIN, around, design, fitted_light
+from narrate_stream.ops.lightfit import BRIGHT, SKIN, around, best_of, design, fitted_light
 from narrate_stream.ops.lighting import Lighting, ambient, direction, dominant, shade_normals, sun
 
 ALBEDO = 0.3 * np.exp(SKIN)
@@ -111,6 +111,11 @@ def test_two_colours_from_two_sides_stay_two() -> None:
     left, right = shade_normals(found, np.stack([direction(-60, 0), direction(60, 0)]))
     assert left[0] > 1.5 * left[2]
     assert right[2] > 1.5 * right[0]
+
+
+def test_a_lamp_that_would_take_light_away_is_never_chosen() -> None:
+    level = np.maximum(1 - NORMALS[:, 0], 0.1)
+    assert best_of(level, NORMALS, np.array([[1.0, 0, 0]]), 0.3).fit.error[0] == np.inf
 
 
 def test_a_design_shades_as_the_relighter_does() -> None:

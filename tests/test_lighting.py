@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from narrate_stream.ops import lighting as light
-from narrate_stream.ops.lighting import PRESETS, Lighting, direction, sh_basis, sh_shading, shade_normals, sun
+from narrate_stream.ops.lighting import (
+    PRESETS,
+    Lighting,
+    ambient,
+    directedness,
+    direction,
+    dominant,
+    sh_basis,
+    sh_shading,
+    shade_normals,
+    sun,
+)
 
 UP, RIGHT, FRONT = np.eye(3)[1], np.eye(3)[0], np.eye(3)[2]
 
@@ -250,3 +263,14 @@ def test_stage_weights_pick_the_nearest_lights() -> None:
     assert (weight > 0).all()
     mirror = Lighting("x", mirror=np.ones((24, 48, 3), np.float32))
     assert light.highlight_normals(mirror, FRONT)[0] == pytest.approx(0.04, abs=0.01)  # Schlick's F0
+
+
+@pytest.mark.parametrize(("az", "el"), [(0, 0), (-70, 20), (130, -45)])
+def test_most_light_comes_from_where_the_lamp_is_in_any_form(az: float, el: float) -> None:
+    lamp = sun(az, el)
+    smooth = np.repeat((np.pi * sh_basis(direction(az, el)))[:, None], 3, 1)  # the same lamp in harmonics
+    for shown in (lamp, Lighting("", smooth), replace(lamp, sh=ambient(0.5))):
+        assert dominant(shown) == pytest.approx([az, el], abs=0.01)
+    assert directedness(lamp) == pytest.approx(1)
+    assert directedness(Lighting("", smooth)) == pytest.approx(1, abs=1e-3)
+    assert directedness(Lighting("", ambient(0.5))) < 1e-6

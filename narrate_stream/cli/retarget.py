@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from narrate_stream.ops.lighting import Lighting
 
 SHORT_OF = 1.0  # degrees by which a turn must be held back to be worth a word
+EVEN = 0.1  # directedness below which light comes from all sides
 
 
 @click.command(short_help="Take pose and light from another portrait.")
@@ -65,8 +66,10 @@ def angles(degrees: Any) -> str:
 
 def light_taken(light: Lighting) -> str:
     """What the target is lit with."""
-    from narrate_stream.ops.lighting import dominant
+    from narrate_stream.ops.lighting import directedness, dominant
 
+    if directedness(light) < EVEN:
+        return "light: soft, from all sides"
     az, el = dominant(light)
     kind = "a lamp in a room" if len(light.directions) else "soft"
     return f"light: {kind}, most of it from azimuth {az:+.0f}, elevation {el:+.0f}"

@@ -145,11 +145,12 @@ def searched(count: int) -> F64:
 
 
 def best_of(level: F64, normal: NDArray[Any], directions: F64, softness: float, rounds: int = ROUNDS) -> Lamp:
-    """The best of these lamps (D, 3)."""
+    """The best of these lamps (D, 3); its error is infinite where all of them would have to take light away."""
     fit = robust_fit(design(normal, 4, directions, softness), level, np.array([1e-6, *ROOM]), rounds)
-    best = int(np.argmin(np.where(fit.coefficients[:, 0] > 0, fit.error, np.inf)))
+    error = np.where(fit.coefficients[:, 0] > 0, fit.error, np.inf)
+    best = int(np.argmin(error))
     one = slice(best, best + 1)
-    return Lamp(Fit(fit.coefficients[one], fit.error[one], fit.weight[one]), directions[best], softness)
+    return Lamp(Fit(fit.coefficients[one], error[one], fit.weight[one]), directions[best], softness)
 
 
 def around(direction: F64, degrees: float) -> F64:
