@@ -30,6 +30,11 @@ class Dimmer:
         return self._grade_aim
 
     @property
+    def aim(self) -> Lighting:
+        """The light that was asked for, not graded."""
+        return self._aim
+
+    @property
     def goal(self) -> Lighting:
         """The light as it will be, graded."""
         self._goal = _kept(self._goal, self._aim, self._grade_aim)

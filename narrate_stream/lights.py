@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,31 +12,24 @@ from numpy.typing import NDArray
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
 from narrate_stream.ops import lighting as ops
-from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_from_srgb
-from narrate_stream.ops.facefit import fit_face
-from narrate_stream.ops.geometry import Camera, angles_from_rotation
+from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.grading import turned_map
 from narrate_stream.ops.lighting import Lighting
-from narrate_stream.types import Image
 
 ENVIRONMENT_WIDTH, PANORAMA_WIDTH = 128, 1024  # of a map as a light, and as what is seen behind the person
 EXR_MAGIC = b"v/1\x01"
-# eyes, brows and lips: their colour says little about the light
-NOT_SKIN = (
-    33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7, 263, 466, 388, 387, 386, 385, 384,
-    398, 362, 382, 381, 380, 374, 373, 390, 249, 70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336,
-    285, 295, 282, 283, 276, 61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91,
-    146, 78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 95, 88, 178, 87, 14, 317, 402, 318, 324,
-)  # fmt: skip
 IMAGES = (".hdr", ".exr", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
-def parse_light(text: str, model: HybridModel | None = None) -> Lighting:
-    """`original`, a preset, `sun:AZ,EL[,GAIN]`, `FILE.hdr[@DEG]` (also .exr, .png, .jpg), `image:FILE`.
+def parse_light(text: str | Lighting, model: HybridModel | None = None) -> Lighting:
+    """`original`, a preset, `sun:AZ,EL[,GAIN]`, `FILE.hdr[@DEG]` (also .exr, .png, .jpg), or a light made already.
 
-    Raises LightError with one sentence for anything else; `webcam` belongs to the live pipeline.
+    Raises LightError with one sentence for anything else; `webcam` belongs to the live pipeline, and `image:FILE` is
+    looked up by the offline stage before (`offline.target`): it takes a second and F_N.
     """
+    if isinstance(text, Lighting):
+        return text
     if text == "original":
         return Lighting("original", original=True)
     if text in ops.PRESETS:
@@ -46,7 +38,7 @@ def parse_light(text: str, model: HybridModel | None = None) -> Lighting:
     if text.startswith("sun:"):
         return _sun(text)
     if text.startswith("image:"):
-        return light_of_portrait(Path(text[6:]))
+        raise LightError(f"{text!r}: a light is taken from a picture before the avatar starts, not while it plays")
     named = map_of(text)
     if named is not None:
         return environment_light(*named)
@@ -141,53 +133,3 @@ def _decode_exr(data: bytes, source: str) -> NDArray[np.float32]:
     except (av.FFmpegError, StopIteration, ValueError) as error:
         raise LightError(f"{source}: the environment map cannot be read ({error})") from error
     return np.asarray(planar if planar.shape[-1] == 3 else np.moveaxis(planar, 0, -1), np.float32)
-
-
-def light_of_portrait(path: Path) -> Lighting:
-    """The light in another portrait, estimated from its skin. Raises LightError when no face is found."""
-    from narrate_stream.drivers.landmarks import FaceMesh
-
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise LightError(f"{path}: the portrait to take the light from cannot be read")
-    k = min(1.0, 1280 / max(image.shape))
-    rgb = np.ascontiguousarray(cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)[..., ::-1])
-    with FaceMesh(video=False) as mesh:
-        marks = mesh(rgb)
-    if marks is None:
-        raise LightError(f"{path}: no face was found to take the light from")
-    h, w = rgb.shape[:2]
-    camera = Camera(1.5 * max(h, w), (w - 1) / 2, (h - 1) / 2)
-    fit = fit_face(marks, camera)
-    return light_on_face(rgb, marks[:, :2], fit.camera(canonical().landmarks[:468]), f"image:{path.name}")
-
-
-def light_on_face(image: Image, pixels: NDArray[Any], points: NDArray[Any], name: str) -> Lighting:
-    """Spherical harmonics per colour from the skin at the landmarks. image (H, W, 3) sRGB; pixels (>=468, 2); points
-    (468, 3) any rigid face in camera orientation, whose normals are used."""
-    normals = landmark_normals(np.asarray(points, np.float64))
-    small = cv2.GaussianBlur(image, (0, 0), max(1.0, float(np.ptp(pixels[:, 0])) / 90))
-    at = np.clip(np.round(pixels[:468]).astype(int), 0, [image.shape[1] - 1, image.shape[0] - 1])
-    colour = linear_from_srgb(small[at[:, 1], at[:, 0]] / np.float32(255)).astype(np.float64)
-    use = normals[:, 2] > 0.15
-    use[list(NOT_SKIN)] = False
-    level = colour.mean(-1)
-    lo, hi = np.percentile(level[use], [8, 98])
-    use &= (level > lo) & (level < hi)
-    if use.sum() < 40:
-        return Lighting(name, ops.ambient(0.8))
-    grey = ops.fit_sh(level[use], normals[use])
-    tint = np.median(colour[use], 0)
-    skin = np.array([1.28, 0.94, 0.78])  # what skin itself does to white light, on average
-    tint = tint / skin / (tint / skin).mean()
-    return Lighting(name, (grey[:, None] * np.clip(tint, 0.5, 1.8) * 0.85).astype(np.float32))
-
-
-def landmark_normals(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(468, 3) unit vertex normals of a face's landmarks in camera space."""
-    triangles = canonical().triangles
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    total = np.zeros((468, 3))
-    for k in range(3):
-        np.add.at(total, triangles[:, k], np.cross(b - a, c - a))
-    return np.asarray(total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12))

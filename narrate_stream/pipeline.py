@@ -13,7 +13,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.dimmer import Dimmer
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import fuse, head_framing, portrait_framing
-from narrate_stream.lights import light_on_face, parse_light
+from narrate_stream.lights import parse_light
 from narrate_stream.ops.geometry import angles_from_rotation, partial_rotations, rotation_from_angles
 from narrate_stream.ops.grading import Grade
 from narrate_stream.ops.lighting import Lighting
@@ -21,10 +21,10 @@ from narrate_stream.protocols import Driver
 from narrate_stream.relighters import ExactRelighter, LightMapRelighter
 from narrate_stream.renderer import Renderer
 from narrate_stream.retarget import Retargeter
+from narrate_stream.room import Room
 from narrate_stream.types import AvatarMotion, Frame, Motion, Pose, View
 
 HOLD = 0.8  # seconds in which a lost face eases to neutral
-ROOM = 1.0  # seconds over which the driver's room light is averaged
 
 
 def still_motion() -> AvatarMotion:
@@ -48,7 +48,7 @@ class Pipeline:
         framing: Literal["head", "portrait"] = "head",
         motion: Literal["relative", "absolute"] = "relative",
         driver: Driver | None = None,
-        light: str = "original",
+        light: str | Lighting = "original",
         grade: Grade | None = None,
         view: View | None = None,
         background: str = "relit",
@@ -64,7 +64,7 @@ class Pipeline:
         self.retarget = Retargeter(model, motion)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
-        self._room: Lighting | None = None
+        self._room = Room()
         self._light_name, lighting = self._read_light(light)
         self._dimmer = Dimmer(lighting, grade)
         self._backdrop = Backdrop(model, self.framing, background)
@@ -134,16 +134,10 @@ class Pipeline:
 
     def _lighting(self, frame: Frame, motion: Motion | None, seconds: float) -> Lighting:
         if self._light_name == "webcam" and motion is not None:
-            self._dimmer.set_light(self._driver_room(frame, motion, seconds))
+            room = self._room(frame.image, motion, seconds)
+            if room is not None and room is not self._dimmer.aim:
+                self._dimmer.set_light(room)
         return self._dimmer(seconds)
-
-    def _driver_room(self, frame: Frame, motion: Motion, seconds: float) -> Lighting:
-        points = motion.landmarks[:468] @ motion.rotation.T
-        now = light_on_face(frame.image, motion.pixels, points, "webcam")
-        last = self._room
-        keep = float(np.exp(-seconds / ROOM)) if last is not None else 0.0
-        self._room = now if last is None else replace(now, sh=(last.sh * keep + now.sh * (1 - keep)).astype(np.float32))
-        return self._room
 
     # ---- live controls
 
@@ -159,7 +153,7 @@ class Pipeline:
             return light, parse_light(light, self.model)
         if self.driver is None:
             raise LightError("webcam light needs a driver that sees a room")
-        return light, self._room or Lighting("original", original=True)
+        return light, self._room.light or Lighting("original", original=True)
 
     def set_grade(self, exposure: float | None = None, warmth: float | None = None, turn: float | None = None) -> None:
         """Exposure (stops), warmth (mired) and turn (degrees) of the light; None keeps what it is."""

@@ -246,11 +246,9 @@ class Retargeter:
         return self._gaze_filter(self._gaze, seconds)
 
 
-def limited(turn: F64) -> F64:
-    """A head turn with yaw, pitch and roll eased toward their limits."""
-    yaw, pitch, roll = angles_from_rotation(turn)
-    if abs(yaw) < 0.6 * YAW_LIMIT and abs(pitch) < 0.6 * PITCH_LIMIT and abs(roll) < 0.6 * ROLL_LIMIT:
+def limited(turn: F64, limits: tuple[float, float, float] = (YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT)) -> F64:
+    """A head turn with yaw, pitch and roll eased toward their limits, degrees."""
+    angles = angles_from_rotation(turn)
+    if (np.abs(angles) < 0.6 * np.array(limits)).all():
         return turn
-    return rotation_from_angles(
-        soft_limited(yaw, YAW_LIMIT), soft_limited(pitch, PITCH_LIMIT), soft_limited(roll, ROLL_LIMIT)
-    )
+    return rotation_from_angles(*(soft_limited(float(a), limit) for a, limit in zip(angles, limits, strict=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,11 +17,11 @@ from narrate_stream.files import write_bytes, write_png
 from narrate_stream.fusion import coverage, cut_out, exact_framing, framed, fuse, head_framing
 from narrate_stream.lights import parse_light
 from narrate_stream.ops.grading import Grade, graded
-from narrate_stream.ops.lighting import EXTENT, decode_normals
+from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
 from narrate_stream.pipeline import seen_from, still_motion
 from narrate_stream.relighters import ExactRelighter
 from narrate_stream.renderer import Framing, GBuffer, Renderer
-from narrate_stream.types import Image, View
+from narrate_stream.types import AvatarMotion, Image, View
 from offline.build import Progress, build_model
 
 LARGEST = 10000  # longer side of a still, pixels: beyond, the canvas has no more detail to give
@@ -57,10 +58,15 @@ class Studio:
         """The GBuffer of a view of the resting portrait."""
         return self.renderer(seen_from(still_motion(), view), albedo=albedo)
 
-    def shoot(self, light: str, view: View) -> Image:
-        """One picture (H, W, 3), or (H, W, 4) with straight alpha where the background is transparent."""
-        lighting = graded(parse_light(light, self.model), self.grade)
-        gbuffer = self.buffer(view, albedo=not lighting.original)
+    def shoot(self, light: str | Lighting, view: View) -> Image:
+        """One picture (H, W, 3) of the resting portrait, or (H, W, 4) with straight alpha where the background is
+        transparent."""
+        return self.take(parse_light(light, self.model), seen_from(still_motion(), view))
+
+    def take(self, lighting: Lighting, motion: AvatarMotion) -> Image:
+        """The same of any moment."""
+        lighting = graded(lighting, self.grade)
+        gbuffer = self.renderer(motion, albedo=not lighting.original)
         core, fringe = self.relighter(gbuffer, lighting)
         if self.backdrop is None:
             return cut_out(core, fringe, gbuffer)
@@ -68,7 +74,7 @@ class Studio:
 
 
 def render_view(
-    model: HybridModel, *, light: str, view: View, background: str = "relit", grade: Grade | None = None
+    model: HybridModel, *, light: str | Lighting, view: View, background: str = "relit", grade: Grade | None = None
 ) -> Image:
     """The portrait from another side and in another light, framing and pixels of the photograph kept."""
     return Studio(model, photograph_framing(model), background, grade).shoot(light, view)
@@ -91,7 +97,7 @@ def relight_many(
 def pose_light_grid(
     model: HybridModel,
     views: list[View],
-    lights: list[str],
+    lights: Sequence[str | Lighting],
     size: int,
     background: str = "relit",
     grade: Grade | None = None,

@@ -16,10 +16,12 @@ import pytest
 
 from narrate_stream.cli import main
 from narrate_stream.cli.options import MIRED, STOPS
+from narrate_stream.cli.retarget import light_taken
 from narrate_stream.errors import BundleError, LightError, NarrateError, PortraitError
 from narrate_stream.files import write_png
 from narrate_stream.media import FileSink, FileSource
 from narrate_stream.ops.grading import MAX_EXPOSURE, MAX_WARMTH, Grade
+from narrate_stream.ops.lighting import Lighting, ambient, sun
 from narrate_stream.types import Frame, View
 
 Fake = Callable[..., ModuleType]
@@ -57,6 +59,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
         ["view", "a.png", "-o", "b.png", "--exposure", "5"],
         ["view", "a.png", "-o", "b.png", "--warmth", "nan"],
         ["relight", "a.png", "-o", "b.png"],
+        ["retarget", "m.narrate", "-o", "b.png"],
+        ["retarget", "m.narrate", "--to", "a.png"],
+        ["retarget", "m.narrate", "--to", "a.png", "-o", "b.png", "--no-pose", "--no-light"],
         ["relight", "a.png", "-o", "b.png", "--light", "rim", "--lights-file", "f.json"],
         ["render", "m.narrate", "-o", "b.mp4"],
         ["render", "m.narrate", "--drive", "c.mp4", "-o", "b.mp4", "--size", "511"],
@@ -79,7 +84,21 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
     assert "Traceback" not in shown.err
 
 
-COMMANDS = ["demo", "build", "maps", "view", "relight", "render", "grid", "serve", "camera", "bench", "eval", "doctor"]
+COMMANDS = [
+    "demo",
+    "build",
+    "maps",
+    "view",
+    "relight",
+    "retarget",
+    "render",
+    "grid",
+    "serve",
+    "camera",
+    "bench",
+    "eval",
+    "doctor",
+]
 
 
 def test_the_limits_of_a_grade_are_those_of_the_light() -> None:
@@ -236,6 +255,46 @@ def test_view_and_relight_write_a_still(fake: Fake, tmp_path: Path) -> None:
     assert tuple(cv2.imread(str(out))[0, 0]) == (0, 0, 255)
 
 
+def test_the_light_of_a_picture_is_looked_up_before_a_model_is_opened(fake: Fake, tmp_path: Path) -> None:
+    asked: list[Any] = []
+    fake("offline.target", light_of_picture=lambda path: asked.append(path) or "its light")
+    fake(
+        "offline.stills",
+        load_or_build=lambda path, progress=None: asked.append(path),
+        render_view=lambda model, *, light, view: asked.append(light) or red(),
+    )
+    assert main(["relight", "m.narrate", "--light", "image:a b.jpg", "-o", str(tmp_path / "o.png")]) == 0
+    assert asked == [Path("a b.jpg"), Path("m.narrate"), "its light"]
+
+
+def test_retarget_says_what_it_took_and_what_it_held_back(
+    fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[dict[str, bool]] = []
+
+    def retargeted(model: str, target: str, **wanted: bool) -> SimpleNamespace:
+        asked.append(wanted)
+        far, shown = np.array([50.0, 1, 0]), np.array([27.0, 1, 0])
+        return SimpleNamespace(image=red(), asked=far, shown=shown, lighting=sun(-40, 20))
+
+    fake("offline.stills", load_or_build=lambda path, progress=None: "model")
+    fake("offline.target", read_target=lambda path: f"target {path}")
+    fake("offline.likeness", retargeted=retargeted)
+    arguments = ["retarget", "m.narrate", "--to", "t.jpg", "-o", str(tmp_path / "o.png")]
+    assert main([*arguments, "--expression"]) == 0
+    pose, light = capsys.readouterr().out.splitlines()
+    assert "yaw +27" in pose.split(";")[0]
+    assert "yaw +50" in pose.split(";")[1]
+    assert "azimuth -40, elevation +20" in light
+    assert "from all sides" in light_taken(Lighting("", ambient(0.5)))
+    assert main([*arguments, "--no-light"]) == 0
+    assert capsys.readouterr().out.splitlines() == [pose]
+    assert asked == [
+        {"pose": True, "light": True, "expression": True},
+        {"pose": True, "light": False, "expression": False},
+    ]
+
+
 def test_relight_with_a_file_of_lights(fake: Fake, tmp_path: Path) -> None:
     asked: dict[str, Any] = {}
 
@@ -293,7 +352,7 @@ def test_a_bad_file_of_lights(content: str, words: str, tmp_path: Path, sentence
     [
         (["--poses", "-25,0", "0,0", "25,-5.5"], [(-25, 0), (0, 0), (25, -5.5)], 4),
         (["--poses", "-25,0 0,0", "--lights", "rim", "sun:10,20"], [(-25, 0), (0, 0)], ["rim", "sun:10,20"]),
-        (["--lights", "rim;image:my face.png", "--poses=0,0"], [(0, 0)], ["rim", "image:my face.png"]),
+        (["--lights", "rim;image:my face.png", "--poses=0,0"], [(0, 0)], ["rim", "light of my face.png"]),
         (["--lights", "rim", "--lights", "loop", "--size", "64"], 3, ["rim", "loop"]),
         ([], 3, 4),
     ],
@@ -306,6 +365,7 @@ def test_grid(options: list[str], poses: Any, lights: Any, fake: Fake, tmp_path:
         return red()
 
     fake("offline.stills", load_or_build=lambda path, progress=None: "model", pose_light_grid=pose_light_grid)
+    fake("offline.target", light_of_picture=lambda path: f"light of {path}")
     out = tmp_path / "g.png"
     assert main(["grid", "m.narrate", *options, "-o", str(out)]) == 0
     assert out.is_file()

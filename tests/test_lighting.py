@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from narrate_stream.ops import lighting as light
-from narrate_stream.ops.lighting import PRESETS, direction, sh_basis, sh_shading, shade_normals, sun
+from narrate_stream.ops.lighting import (
+    PRESETS,
+    Lighting,
+    ambient,
+    directedness,
+    direction,
+    dominant,
+    sh_basis,
+    sh_shading,
+    shade_normals,
+    sun,
+)
 
 UP, RIGHT, FRONT = np.eye(3)[1], np.eye(3)[0], np.eye(3)[2]
 
@@ -241,3 +254,14 @@ def test_splitting_off_lamps_keeps_the_light() -> None:
     for n in (FRONT, direction(40, 10), direction(-60, 0)):
         brute = (np.clip(d @ n, 0, None) * solid * image[..., 0]).sum() / np.pi
         assert shade_normals(lighting, n)[0] == pytest.approx(brute, rel=0.1, abs=0.03)
+
+
+@pytest.mark.parametrize(("az", "el"), [(0, 0), (-70, 20), (130, -45)])
+def test_most_light_comes_from_where_the_lamp_is_in_any_form(az: float, el: float) -> None:
+    lamp = sun(az, el)
+    smooth = np.repeat((np.pi * sh_basis(direction(az, el)))[:, None], 3, 1)  # the same lamp in harmonics
+    for shown in (lamp, Lighting("", smooth), replace(lamp, sh=ambient(0.5))):
+        assert dominant(shown) == pytest.approx([az, el], abs=0.01)
+    assert directedness(lamp) == pytest.approx(1)
+    assert directedness(Lighting("", smooth)) == pytest.approx(1, abs=1e-3)
+    assert directedness(Lighting("", ambient(0.5))) < 1e-6

@@ -10,11 +10,9 @@ import pytest
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
-from narrate_stream.lights import light_of_map, light_on_face, map_of, parse_light, read_radiance
-from narrate_stream.ops.canonical import canonical
+from narrate_stream.lights import light_of_map, map_of, parse_light, read_radiance
 from narrate_stream.ops.colour import linear_from_srgb, srgb_from_linear
-from narrate_stream.ops.geometry import Camera
-from narrate_stream.ops.lighting import PRESETS, direction, sh_shading, shade_normals
+from narrate_stream.ops.lighting import PRESETS, direction, shade_normals
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -123,35 +121,6 @@ def test_a_damaged_map_is_said_so(tmp_path: Path) -> None:
             parse_light(str(tmp_path / name))
 
 
-def lit_face(az: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A picture of the canonical face as dots of light on each landmark, its pixels and its points."""
-    from narrate_stream.lights import landmark_normals
-
-    points = canonical().landmarks[:468]
-    camera = Camera(900, 255.5, 255.5)
-    pixels = camera.project(points + np.array([0, 2, -70]))
-    normals = landmark_normals(points)
-    level = 0.12 + 0.35 * np.clip(normals @ direction(az, 10), 0, None)
-    image = np.full((512, 512, 3), 60, np.uint8)
-    for i in np.argsort(points[:, 2]):
-        colour = (srgb_from_linear(level[i] * np.array([1.0, 0.75, 0.6])) * 255).astype(int).tolist()
-        cv2.circle(image, tuple(int(v) for v in np.round(pixels[i])), 9, colour, -1)
-    return image, pixels, points
-
-
-@pytest.mark.parametrize("az", [-60, 60])
-def test_the_light_on_a_face_is_found_on_its_side(az: float) -> None:
-    light = light_on_face(*lit_face(az), "x")
-    near, far = sh_shading(light.sh, np.stack([direction(az, 0), direction(-az, 0)])).mean(-1)
-    assert near > 1.5 * max(far, 0.01)
-
-
-def test_image_takes_the_light_of_a_portrait_and_refuses_what_has_no_face(tmp_path: Path) -> None:
-    from skimage.data import astronaut
-
-    cv2.imwrite(str(tmp_path / "face.png"), astronaut()[:260, 100:360, ::-1])
-    light = parse_light(f"image:{tmp_path / 'face.png'}")
-    assert 0.3 < shade_normals(light, np.array([0.0, 0, 1])).mean() < 1.5
-    cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200, 3), 128, np.uint8))
-    with pytest.raises(LightError, match="no face"):
-        parse_light(f"image:{tmp_path / 'wall.png'}")
+def test_a_light_made_already_is_taken_as_it_is() -> None:
+    light = parse_light("rembrandt")
+    assert parse_light(light) is light

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_script, talking_script
 from narrate_stream.errors import DeviceError, LightError, NarrateError
 from narrate_stream.ops.grading import Grade
-from narrate_stream.ops.lighting import Lighting, ambient
+from narrate_stream.ops.lighting import Lighting, ambient, sun
 from narrate_stream.pipeline import HOLD, Pipeline, seen_from, still_motion
 from narrate_stream.types import Frame, Motion, View
 
@@ -157,6 +158,13 @@ def test_a_light_made_elsewhere_is_taken_and_named(model: HybridModel) -> None:
     pipeline.set_light(Lighting("upload:7", ambient(0.4)))
     assert pipeline.state()["light"] == "upload:7"
     assert np.abs(pipeline.step(frame(1)).image - before).mean() > 3
+
+
+def test_a_light_made_already_is_shown_under_its_name(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, light=replace(sun(-60, 10), name="image:me.jpg"))
+    named = Pipeline(model, size=SIZE, light="sun:-60,10")
+    assert np.array_equal(pipeline.step(frame(0)).image, named.step(frame(0)).image)
+    assert pipeline.state()["light"] == "image:me.jpg"
 
 
 def test_light_from_the_left_brightens_the_left(model: HybridModel) -> None:

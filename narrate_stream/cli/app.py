@@ -18,6 +18,7 @@ from narrate_stream.cli.doctor import doctor
 from narrate_stream.cli.evaluate import evaluate
 from narrate_stream.cli.options import Commands
 from narrate_stream.cli.render import render
+from narrate_stream.cli.retarget import retarget
 from narrate_stream.cli.serve import serve
 from narrate_stream.cli.stills import grid, maps, relight, view
 from narrate_stream.errors import NarrateError
@@ -52,7 +53,7 @@ def app() -> None:
     """
 
 
-for command in (demo, build, maps, view, relight, render, grid, serve, camera, bench, evaluate, doctor):
+for command in (demo, build, maps, view, relight, retarget, render, grid, serve, camera, bench, evaluate, doctor):
     app.add_command(command)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from narrate_stream.cli.console import open_model, say
+from narrate_stream.cli.console import open_light, open_model, say
 from narrate_stream.cli.options import PATH, EvenSize, device_option, light_option, view_options
 
 
@@ -56,11 +56,12 @@ def make_avatar(model: Path, options: dict[str, Any]) -> Any:
     from narrate_stream.pipeline import Pipeline
     from narrate_stream.types import View
 
+    light = open_light(options["light"])
     return Pipeline(
         open_model(model),
         driver=MeshDriver(),
         size=options["size"],
-        light=options["light"],
+        light=light,
         view=View(options["yaw"], options["pitch"]),
         device=options["device"],
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from narrate_stream.ops.lighting import Lighting
 
 T = TypeVar("T")
 Report = Callable[[str, float], None]
@@ -57,3 +60,12 @@ def open_model(path: Path) -> Any:
         return load_or_build(path)
     with steps(f"building {path.name}") as progress:
         return load_or_build(path, progress=progress)
+
+
+def open_light(text: str) -> str | Lighting:
+    """A LIGHT: `image:FILE` looked up, every other as it was typed. Raises LightError."""
+    if not text.startswith("image:"):
+        return text
+    from offline.target import light_of_picture
+
+    return light_of_picture(Path(text[6:]))

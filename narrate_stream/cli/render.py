@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from narrate_stream.cli.console import open_model, say, track
+from narrate_stream.cli.console import open_light, open_model, say, track
 from narrate_stream.cli.options import (
     PATH,
     EvenSize,
@@ -95,6 +95,7 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
     from narrate_stream.pipeline import Pipeline
     from narrate_stream.types import View
 
+    light = open_light(options["light"])
     size = options["size"] or (None if options["frame"] == "portrait" else 512)
     return Pipeline(
         open_model(model),
@@ -102,7 +103,7 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
         framing=options["frame"],
         motion=options["motion"],
         driver=driver,
-        light=options["light"],
+        light=light,
         grade=options["grade"],
         background=options["background"],
         view=View(options["yaw"], options["pitch"]),

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from narrate_stream.cli.console import open_model, say
+from narrate_stream.cli.console import open_light, open_model, say
 from narrate_stream.cli.options import PATH, EvenSize, device_option, light_option
 from narrate_stream.errors import NarrateError
 
 if TYPE_CHECKING:
     from narrate_stream.gallery import MakeThumbnail
+    from narrate_stream.ops.lighting import Lighting
     from narrate_stream.protocols import Avatar
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -52,8 +53,9 @@ def serve(
         raise click.UsageError("--tls-key needs --tls-cert")
     check_files(tls_cert, tls_key)
     check_port(host, port)
-    loaded = {name: open_model(path) for name, path in named(models).items()}
-    make_avatar = avatar_maker(loaded, options["size"], options["light"], options["device"])
+    paths, light = named(models), open_light(options["light"])
+    loaded = {name: open_model(path) for name, path in paths.items()}
+    make_avatar = avatar_maker(loaded, options["size"], light, options["device"])
     make_thumbnail = thumbnail_maker(loaded)
     warn_of_exposure(host, options["token"], secure=tls_cert is not None)
     run(
@@ -103,7 +105,9 @@ def run(
     run_server(app, host, port, *tls, on_ready=ready)
 
 
-def avatar_maker(models: dict[str, Any], size: int, light: str, device: str) -> Callable[[dict[str, Any]], Avatar]:
+def avatar_maker(
+    models: dict[str, Any], size: int, light: str | Lighting, device: str
+) -> Callable[[dict[str, Any]], Avatar]:
     """What makes a frame path for one peer, from the options of its offer.
 
     The options have passed `signaling.parse_options`; here only what the models know is checked.

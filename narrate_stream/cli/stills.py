@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from narrate_stream.cli.console import open_model, say
+from narrate_stream.cli.console import open_light, open_model, say
 from narrate_stream.cli.options import (
     PATH,
     PITCH,
@@ -93,7 +93,8 @@ def render_still(model: Path, output: Path, light: str, yaw: float, pitch: float
     check_output(output, (".png",))
     from offline.stills import render_view
 
-    write_png(output, render_view(open_model(model), light=light, view=View(yaw, pitch), **look))
+    lighting = open_light(light)
+    write_png(output, render_view(open_model(model), light=lighting, view=View(yaw, pitch), **look))
     say(str(output))
 
 
@@ -194,8 +195,8 @@ def grid(model: Path, poses: tuple[str, ...], lights: tuple[str, ...], size: int
     check_output(output, (".png",))
     from offline.stills import pose_light_grid
 
-    names = [name for part in lights for name in part.split(";")]
-    write_png(output, pose_light_grid(open_model(model), views, names, size, **look))
+    chosen = [open_light(name) for part in lights for name in part.split(";")]
+    write_png(output, pose_light_grid(open_model(model), views, chosen, size, **look))
     say(str(output))
 
 

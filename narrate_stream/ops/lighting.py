@@ -84,6 +84,24 @@ def sh_basis(n: NDArray[Any]) -> NDArray[np.float64]:
     )
 
 
+def flux(light: Lighting) -> NDArray[np.float64]:
+    """(3,) mean of all directions weighted by the shading that comes from them, mean of the colours."""
+    smooth = 4 / 3 * 0.4886025 * light.sh[[3, 1, 2]].mean(-1)
+    return np.asarray(light.directions.T @ light.colours.mean(-1) + smooth, np.float64)
+
+
+def directedness(light: Lighting) -> float:
+    """0 for light that is the same all round .. 1 for a single lamp in the dark."""
+    everywhere = 0.2820948 * float(light.sh[0].mean()) + float(light.colours.mean(-1).sum()) / 4
+    return float(np.linalg.norm(flux(light))) / max(4 * everywhere, 1e-9)
+
+
+def dominant(light: Lighting) -> NDArray[np.float64]:
+    """(2,) azimuth and elevation, degrees, of `flux`; 0, 0 for a light that is the same all round."""
+    x, y, z = flux(light)
+    return np.degrees(np.array([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))], np.float64))
+
+
 def sh_shading(sh: NDArray[Any], n: NDArray[Any]) -> NDArray[np.float64]:
     """(..., 3) shading of normals (..., 3) under radiance coefficients sh (9, 3)."""
     return np.asarray(sh_basis(n) @ (sh * COSINE[:, None]))
