@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.drivers.first_order import FirstOrderRetargeter
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import background_of, fuse, head_framing, portrait_framing
 from narrate_stream.lights import light_on_face, parse_light
@@ -46,6 +47,7 @@ class Pipeline:
         framing: Literal["head", "portrait"] = "head",
         motion: Literal["relative", "absolute"] = "relative",
         driver: Driver | None = None,
+        transfer: Literal["mesh", "first-order"] = "mesh",
         light: str = "original",
         view: View | None = None,
         background: str = "original",
@@ -58,7 +60,7 @@ class Pipeline:
         self.renderer = Renderer(model, self.framing, device)
         self.relighter: LightMapRelighter | ExactRelighter
         self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
-        self.retarget = Retargeter(model, motion)
+        self.retarget = (FirstOrderRetargeter if transfer == "first-order" else Retargeter)(model, motion)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
         self._room: Lighting | None = None

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from narrate_stream.cli.console import open_model, say, track
-from narrate_stream.cli.options import PATH, EvenSize, device_option, light_option, model_argument, view_options
+from narrate_stream.cli.options import (
+    PATH,
+    EvenSize,
+    device_option,
+    driver_option,
+    light_option,
+    model_argument,
+    view_options,
+)
 from narrate_stream.errors import MotionError
 
 if TYPE_CHECKING:
@@ -44,7 +52,7 @@ ORBIT = 25.0  # degrees to each side
 @light_option
 @view_options
 @click.option("--orbit", is_flag=True, help=f"Swing the view {ORBIT:g} degrees to each side over the clip.")
-@click.option("--driver", type=click.Choice(["mesh"]), default="mesh", show_default=True, help="How faces are tracked.")
+@driver_option
 @click.option("--style", type=click.Choice(["none"]), default="none", help="Styles come with a later release.")
 @device_option
 def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
@@ -91,6 +99,7 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
         framing=options["frame"],
         motion=options["motion"],
         driver=driver,
+        transfer=options["driver"],
         light=options["light"],
         view=View(options["yaw"], options["pitch"]),
         device=options["device"],
