@@ -25,7 +25,17 @@ from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera, Floats
 from narrate_stream.ops.motion import blended, fitted, sparse_motions, transferred
-from narrate_stream.retarget import CORNERS, IRISES, LOWER_LIDS, UPPER_LIDS, Retargeter, eye_widths, gaze_of
+from narrate_stream.retarget import (
+    CORNERS,
+    IRISES,
+    LOWER_LID_INDEX,
+    LOWER_LIDS,
+    UPPER_LID_INDEX,
+    UPPER_LIDS,
+    Retargeter,
+    eye_widths,
+    gaze_of,
+)
 from narrate_stream.types import AvatarMotion, Keypoints, Motion
 
 F64 = NDArray[np.float64]
@@ -128,11 +138,19 @@ class PoseMatch:
         facing = replace(seen, rotation=first.rotation, translation=first.translation) if self.matched else seen
         face = self.shape.copy()
         face[:FACE] = self._expression(facing)
+        self._shut_in_depth(face)
         look = gaze_of(seen.landmarks) * eye_widths(face)[:, None]
         for iris, corners, gaze in zip(IRISES, CORNERS, look, strict=True):
             face[iris, :2] = face[list(corners), :2].mean(0) + gaze
         rotation = np.asarray(seen.rotation @ self._lead, np.float32)
         return replace(seen, rotation=rotation, landmarks=face.astype(np.float32))
+
+    def _shut_in_depth(self, face: F64) -> None:
+        """Lids that come together in the picture plane do so in depth, which no keypoint sees."""
+        upper, lower = UPPER_LID_INDEX, LOWER_LID_INDEX
+        own, now = (points[upper] - points[lower] for points in (self.shape, face))
+        still_open = np.clip(now[..., 1] / np.maximum(own[..., 1], 1e-3), 0, 1)
+        face[upper, 2] = face[lower, 2] + own[..., 2] * still_open
 
     def _expression(self, seen: Motion) -> F64:
         """(468, 3) the portrait's face in head space, its landmarks where the blended motions take them on the screen,
