@@ -12,6 +12,7 @@ from narrate_stream.ops.motion import (
     composed,
     dense_field,
     dense_motion,
+    fit_matrix,
     fitted,
     nearness,
     occlusion,
@@ -40,7 +41,7 @@ def field(src_from_dst: np.ndarray, hidden: np.ndarray | None = None) -> MotionF
 
 
 def test_the_reference_itself_has_the_identity() -> None:
-    found = fitted(POINTS, POINTS, WEIGHTS, stiffness=7.0)
+    found = fitted(POINTS, fit_matrix(POINTS, WEIGHTS, stiffness=7.0))
     assert found.jacobians == pytest.approx(np.broadcast_to(np.eye(2), (K, 2, 2)), abs=1e-12)
     assert found.at == pytest.approx(WEIGHTS.T @ POINTS / WEIGHTS.sum(0)[:, None])
 
@@ -50,7 +51,7 @@ def test_the_reference_itself_has_the_identity() -> None:
 def test_affine_motion_is_reproduced_exactly(matrix: np.ndarray, shift: np.ndarray, stiffness: float) -> None:
     if abs(np.linalg.det(matrix)) < 0.05:
         return
-    then, now = (fitted(p, POINTS, WEIGHTS, stiffness) for p in (POINTS, POINTS @ matrix.T + shift))
+    then, now = (fitted(p, fit_matrix(POINTS, WEIGHTS, stiffness)) for p in (POINTS, POINTS @ matrix.T + shift))
     assert now.jacobians == pytest.approx(np.broadcast_to(matrix, (K, 2, 2)), abs=1e-9)
     moved = GRID @ matrix.T + shift
     assert np.abs(sparse_motions(now, then, GRID) - moved[..., None, :]).max() < 1e-8
@@ -61,7 +62,7 @@ def test_affine_motion_is_reproduced_exactly(matrix: np.ndarray, shift: np.ndarr
 def test_a_jacobian_is_the_local_slope_of_a_bent_motion() -> None:
     near = nearness(GRID.reshape(-1, 2), Keypoints(np.array([[20.0, 24.0], [44.0, 24.0]]), np.zeros((2, 2, 2))), 2.0)
     bent = GRID.reshape(-1, 2) + 0.01 * np.column_stack([(GRID[..., 0].ravel() - 32) ** 2, np.zeros(SIZE[0] * SIZE[1])])
-    found = fitted(bent, GRID.reshape(-1, 2), near)
+    found = fitted(bent, fit_matrix(GRID.reshape(-1, 2), near))
     assert found.jacobians[:, 0, 0] == pytest.approx([1 - 0.24, 1 + 0.24], abs=0.01)
     assert found.jacobians[:, [0, 1, 1], [1, 0, 1]] == pytest.approx(np.array([[0, 0, 1], [0, 0, 1]]), abs=0.01)
 
@@ -71,12 +72,12 @@ def test_a_flat_neighbourhood_takes_the_slope_of_all() -> None:
     points = np.concatenate([line, POINTS])
     weights = np.concatenate([np.ones((10, 1)), np.zeros((60, 1))])
     matrix = np.array([[1.1, 0.2], [-0.1, 0.8]])
-    assert fitted(points @ matrix.T, points, weights, 0.5).jacobians[0] == pytest.approx(matrix, abs=1e-9)
+    assert fitted(points @ matrix.T, fit_matrix(points, weights, 0.5)).jacobians[0] == pytest.approx(matrix, abs=1e-9)
 
 
 def test_transferred_motion_is_the_drivers_own_change() -> None:
     first, now, source = (
-        fitted(POINTS @ m, POINTS, WEIGHTS) for m in (np.eye(2) * 1.3, np.eye(2) * 0.9, np.eye(2) * 2)
+        fitted(POINTS @ m, fit_matrix(POINTS, WEIGHTS)) for m in (np.eye(2) * 1.3, np.eye(2) * 0.9, np.eye(2) * 2)
     )
     same = transferred(source, first, first)
     assert same.at == pytest.approx(source.at)
@@ -90,7 +91,7 @@ def test_transferred_motion_is_the_drivers_own_change() -> None:
 
 
 def test_no_motion_is_the_identity_and_hides_nothing() -> None:
-    still = fitted(POINTS, POINTS, WEIGHTS)
+    still = fitted(POINTS, fit_matrix(POINTS, WEIGHTS))
     found = dense_field(still, still, SIZE, 6.0)
     assert found.src_from_dst == pytest.approx(GRID, abs=1e-4)
     assert not found.occlusion.any()

@@ -24,7 +24,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera, Floats
-from narrate_stream.ops.motion import blended, fitted, sparse_motions, transferred
+from narrate_stream.ops.motion import blended, fit_matrix, fitted, sparse_motions, transferred
 from narrate_stream.retarget import (
     CORNERS,
     IRISES,
@@ -40,7 +40,7 @@ from narrate_stream.types import AvatarMotion, Keypoints, Motion
 
 F64 = NDArray[np.float64]
 FACE = 468  # landmarks without the irises
-STIFFNESS = 0.003  # of the distance between the eyes, see `ops.motion.fitted`
+STIFFNESS = 0.003  # of the distance between the eyes, see `ops.motion.fit_matrix`
 SKULL = 0.02  # weight of the skull beside the keypoints' Gaussians: it wins where none is near (FOMM: the background)
 
 
@@ -115,21 +115,20 @@ class PoseMatch:
         self.shape, self.first, self.matched = shape, first, own is None
         self.camera = driving_camera(first.size)
         self._lead = np.eye(3) if own is None else first.rotation.T.astype(np.float64) @ own
-        self._driver = self._on_screen(first.landmarks, first.rotation, first)
+        driver = self._on_screen(first.landmarks, first.rotation, first)
         self.landmarks = self._on_screen(shape, first.rotation @ self._lead, first)
-        self._stiffness = STIFFNESS * float(np.linalg.norm(self._driver[33] - self._driver[263]))
-        self._first = self._fitted(self._driver)
-        self.source = fitted(self.landmarks, self.landmarks, neighbourhoods()[0], self._stiffness)
+        stiffness = STIFFNESS * float(np.linalg.norm(driver[33] - driver[263]))
+        near = neighbourhoods()[0]
+        self._fit = fit_matrix(driver, near, stiffness)
+        self._first = fitted(driver, self._fit)
+        self.source = fitted(self.landmarks, fit_matrix(self.landmarks, near, stiffness))
 
     def _on_screen(self, face: Floats, rotation: Floats, seen: Motion) -> F64:
         return self.camera.project(face[:FACE] @ rotation.T + seen.translation)
 
-    def _fitted(self, landmarks: F64) -> Keypoints:
-        return fitted(landmarks, self._driver, neighbourhoods()[0], self._stiffness)
-
     def keypoints(self, seen: Motion) -> Keypoints:
         """Those of `I_r`, moved as the driver's have since `D_1`. Beside `source` they span `T_{I_r<-D_t}`."""
-        now = self._fitted(self._on_screen(seen.landmarks, seen.rotation, seen))
+        now = fitted(self._on_screen(seen.landmarks, seen.rotation, seen), self._fit)
         return transferred(self.source, self._first, now)
 
     def follow(self, seen: Motion) -> Motion:

@@ -24,27 +24,33 @@ TOLERANCE = 1.0  # px by which there and back again may miss
 TEAR = 3.0  # px in src between neighbours in dst: beyond, a field is torn and not stretched
 
 
-def fitted(points: Floats, reference: Floats, weights: Floats, stiffness: float = 0.0) -> Keypoints:
-    """Keypoints of a picture by its landmarks: points (N, 2) px, the same in the reference picture (N, 2), weights
-    (N, K).
+def fit_matrix(reference: Floats, weights: Floats, stiffness: float = 0.0) -> F64:
+    """(K, 3, N) what finds keypoints by landmarks, see `fitted`: N landmarks in the reference picture (N, 2) px, their
+    weights (N, K) in the neighbourhood of each keypoint.
 
-    Each keypoint is the weighted mean of its neighbourhood, its jacobian the affine least squares of it against the
-    reference, pulled toward that of all points together: `stiffness`, px, is how far a neighbourhood has to reach to
-    be believed. `fitted(reference, reference, ...)` has the identity everywhere.
+    A keypoint is the weighted mean of its neighbourhood, its jacobian the affine least squares of it against the
+    reference, pulled toward that of all landmarks together: `stiffness`, px, is how far a neighbourhood has to reach to
+    be believed. Both are linear in the landmarks.
     """
-    overall, own = _moments(points, reference, np.ones((len(points), 1)))
-    prior = stiffness**2 * np.eye(2)
-    moved, spread = _moments(points, reference, weights)
-    jacobians = (moved + overall @ np.linalg.inv(own) @ prior) @ np.linalg.inv(spread + prior)
-    return Keypoints((weights / weights.sum(0)).T @ points, jacobians)
+    whole, extent = _levers(reference, np.ones((len(reference), 1)))
+    levers, extents = _levers(reference, weights)
+    pull = stiffness**2 * np.linalg.inv(extent) @ whole
+    slopes = np.linalg.inv(extents + stiffness**2 * np.eye(2)) @ (levers + pull)
+    return np.concatenate([(weights / weights.sum(0)).T[:, None], slopes], 1)
 
 
-def _moments(points: Floats, reference: Floats, weights: Floats) -> tuple[F64, F64]:
-    """(K, 2, 2) weighted second moments about the means: points with the reference, and the reference with itself."""
+def _levers(reference: Floats, weights: Floats) -> tuple[F64, F64]:
+    """(K, 2, N) weighted places about the means, which measure slopes; (K, 2, 2) the second moments to divide by."""
     share = weights / weights.sum(0)
-    lever = share[..., None] * (reference[:, None] - share.T @ reference)
-    moved, spread = (np.tensordot(lever, p, (0, 0)).transpose(0, 2, 1) for p in (points, reference))
-    return moved, spread
+    levers = (share[..., None] * (reference[:, None] - share.T @ reference)).transpose(1, 2, 0)
+    return levers, levers @ reference
+
+
+def fitted(points: Floats, matrix: Floats) -> Keypoints:
+    """Keypoints of the picture with these landmarks (N, 2) px, by `fit_matrix`. The reference itself has the identity
+    everywhere, and an affine picture of it that affine map."""
+    found = matrix @ points
+    return Keypoints(found[:, 0], found[:, 1:].transpose(0, 2, 1))
 
 
 def transferred(source: Keypoints, first: Keypoints, now: Keypoints) -> Keypoints:
