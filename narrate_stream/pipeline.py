@@ -36,6 +36,7 @@ class Pipeline:
     """Drives one model. `step` is called from one thread; the setters from any. Implements `protocols.Avatar`.
 
     size: side of the square (framing `head`) or longer side of the photograph (`portrait`, None: its own).
+    transfer: how the driver's face is carried over, landmark by landmark or by first-order motion (paper, 5.1).
     Raises LightError for a light it cannot use, DeviceError for a device that is not there.
     """
 

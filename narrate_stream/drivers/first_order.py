@@ -104,7 +104,8 @@ def neighbourhoods() -> tuple[F64, F64]:
 
 
 class PoseMatch:
-    """The portrait beside the driver's reference frame `D_1`, both in that frame's pixels.
+    """The portrait beside the driver's reference frame `D_1`, both in that frame's pixels: landmarks (468, 2) of `I_r`,
+    and its keypoints, `source`.
 
     shape: (478, 3) cm, the portrait's face in head space; first: `D_1`; own: None, or the rotation (3, 3) in which the
     portrait stays. That is FOMM without NARRATE, which takes faces for aligned that are not, and a turn for motion in

@@ -2,6 +2,8 @@
 
 Near each keypoint a motion is its Taylor expansion of first order, an affine map; a dense field is their mean, weighted
 by nearness. Keypoints of two pictures are comparable through a reference that both share: jacobians are taken in it.
+The live path moves landmarks and leaves the dense field to the rasteriser; the dense half here is what FOMM's network
+gives, and what the renderer is held against.
 
 Convention: fields are backward and named `src_from_dst`: at (y, x) of the picture `dst` stands the place (x, y), px, of
 the picture `src` that is shown there. Pixel centres are whole numbers. Occlusion is 1 where `dst` shows what `src`
@@ -10,16 +12,14 @@ hides (FOMM's own map is 1 minus this).
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.ops.geometry import Floats
 from narrate_stream.types import Keypoints, MotionField
 
 F64 = NDArray[np.float64]
-Floats = NDArray[np.floating[Any]]
 TOLERANCE = 1.0  # px by which there and back again may miss
 TEAR = 3.0  # px in src between neighbours in dst: beyond, a field is torn and not stretched
 
