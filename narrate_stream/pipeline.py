@@ -11,6 +11,7 @@ import numpy as np
 from narrate_stream.backdrops import Backdrop
 from narrate_stream.bundle import HybridModel
 from narrate_stream.dimmer import Dimmer
+from narrate_stream.drivers.first_order import FirstOrderRetargeter
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import fuse, head_framing, portrait_framing
 from narrate_stream.lights import parse_light
@@ -37,6 +38,7 @@ class Pipeline:
     """Drives one model. `step` is called from one thread; the setters from any. Implements `protocols.Avatar`.
 
     size: side of the square (framing `head`) or longer side of the photograph (`portrait`, None: its own).
+    transfer: how the driver's face is carried over, landmark by landmark or by first-order motion (paper, 5.1).
     Raises LightError for a light it cannot use, DeviceError for a device that is not there.
     """
 
@@ -48,6 +50,7 @@ class Pipeline:
         framing: Literal["head", "portrait"] = "head",
         motion: Literal["relative", "absolute"] = "relative",
         driver: Driver | None = None,
+        transfer: Literal["mesh", "first-order"] = "mesh",
         light: str | Lighting = "original",
         grade: Grade | None = None,
         view: View | None = None,
@@ -61,7 +64,7 @@ class Pipeline:
         self.renderer = Renderer(model, self.framing, device)
         self.relighter: LightMapRelighter | ExactRelighter
         self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
-        self.retarget = Retargeter(model, motion)
+        self.retarget = (FirstOrderRetargeter if transfer == "first-order" else Retargeter)(model, motion)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
         self._room = Room()

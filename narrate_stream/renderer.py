@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
 from narrate_stream.ops.geometry import Camera, turned_by_weight
-from narrate_stream.types import Array, AvatarMotion, Image
+from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
@@ -50,6 +50,11 @@ class GBuffer:
     fringe_xy: Array
     rotation: F64
     room: F64
+
+    @property
+    def field(self) -> MotionField:
+        """`T_{I<-I_r}` of the paper (5.1), exact from mesh and pose: source_from_screen of the core."""
+        return MotionField(np.stack([self.map_x, self.map_y], -1), (~self.covered).astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,24 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Keypoints:
+    """First-order motion of one picture (paper, 5.1): at (K, 2) px, the keypoints; jacobians (K, 2, 2), how the
+    surroundings of each are stretched and turned away from a reference that all pictures share. See `ops.motion`."""
+
+    at: NDArray[np.float64]
+    jacobians: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MotionField:
+    """Where everything in one picture comes from: src_from_dst (H, W, 2), at each pixel of dst the place (x, y) in src,
+    px; occlusion (H, W) 0..1, 1 where dst shows what src hides. See `ops.motion`."""
+
+    src_from_dst: Array
+    occlusion: Array
+
+
+@dataclass(frozen=True)
 class Pose:
     """Rigid motion of the avatar's head away from the portrait: x' = rotation (x - pivot) + pivot + translation
     (cm)."""

@@ -432,6 +432,7 @@ def test_render(stage: SimpleNamespace) -> None:
         "size": 512,
         "framing": "head",
         "motion": "relative",
+        "transfer": "mesh",
         "light": "rim",
         "grade": Grade(0, -20, 0),
         "background": "environment",
@@ -450,6 +451,25 @@ def test_render(stage: SimpleNamespace) -> None:
 def test_render_sizes(options: list[str], size: int | None, stage: SimpleNamespace) -> None:
     assert main(["render", "m.narrate", "--drive", str(stage.clip), "-o", str(stage.out), *options]) == 0
     assert FakePipeline.made.options["size"] == size
+
+
+def test_render_by_first_order_motion(stage: SimpleNamespace) -> None:
+    arguments = ["render", "m.narrate", "--drive", str(stage.clip), "-o", str(stage.out), "--driver", "first-order"]
+    assert main(arguments) == 0
+    assert FakePipeline.made.options["transfer"] == "first-order"
+
+
+@pytest.mark.parametrize(
+    "command", [["render", "m.narrate", "--drive", "x.mp4", "-o", "y.mp4"], ["serve", "m.narrate"]]
+)
+def test_fomm_has_no_weights_here(command: list[str], sentence: Callable[[], str]) -> None:
+    assert main([*command, "--driver", "fomm"]) == 1
+    assert "no weights for FOMM" in sentence()
+
+
+def test_a_driver_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "m.narrate", "--driver", "puppet"]) == 2
+    assert "first-order" in capsys.readouterr().err
 
 
 def test_orbit_swings_around_the_chosen_view(stage: SimpleNamespace) -> None:
@@ -531,6 +551,7 @@ def free_port() -> int:
 def test_serve(live: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     options = ["--token", "t", "--ice-server", "stun:a", "--ice-server", "stun:b", "--latency-marker", "--size", "256"]
+    options += ["--driver", "first-order"]
     assert main(["serve", "x/one.narrate", "two.narrate", "--port", str(port), *options]) == 0
     make = live.pop("make_avatar")
     assert live == {
@@ -546,7 +567,13 @@ def test_serve(live: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None
     assert f"http://127.0.0.1:{port}/" in capsys.readouterr().err
     avatar = make({"model": "two", "light": "rim", "background": "blur"})
     assert avatar.options.pop("driver") is not None
-    assert avatar.options == {"size": 256, "light": "rim", "background": "blur", "device": "cpu"}
+    assert avatar.options == {
+        "size": 256,
+        "light": "rim",
+        "background": "blur",
+        "device": "cpu",
+        "transfer": "first-order",
+    }
     assert make({"size": 128}).options["size"] == 128
     for wrong in ({"model": "three"}, {"size": 1024}, {"size": 127}, {"size": True}, {"size": "256"}):
         with pytest.raises(NarrateError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,21 @@ def test_a_script_moves_the_avatar_and_ends_where_it_began(model: HybridModel) -
     assert pipeline.state()["tracking"]
     pipeline.close()
     assert pipeline.driver is None
+
+
+def test_first_order_motion_moves_the_same_avatar(model: HybridModel) -> None:
+    """Light and view stay free while it drives, and it does what the mesh does."""
+    script = talking_script(1.2, seed=4)
+    options: dict[str, Any] = {"size": SIZE, "light": "rembrandt", "view": View(15, 0)}
+    clips = []
+    for transfer in ("mesh", "first-order"):
+        pipeline = Pipeline(model, driver=ScriptDriver(script), transfer=transfer, **options)
+        clips.append(np.array([pipeline.step(f).image for f in ScriptSource(script)], float))
+        pipeline.close()
+    rest = Pipeline(model, **options).step(frame(0)).image
+    apart, moved = np.abs(clips[1] - clips[0]).mean(), np.abs(clips[0] - rest).mean()
+    assert moved > 2
+    assert 0 < apart < 0.4 * moved
 
 
 def test_a_lost_face_eases_to_the_portrait(model: HybridModel) -> None:

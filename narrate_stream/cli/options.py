@@ -10,9 +10,12 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from narrate_stream.errors import NarrateError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+DRIVERS = click.Choice(["mesh", "first-order", "fomm"])
 DEVICES = click.Choice(["cpu", "cuda"])
 
 
@@ -80,6 +83,19 @@ def view_options(function: F) -> F:
     return click.option("--yaw", type=YAW, default=0.0, help="Turn toward the image's right (> 0) or left, degrees.")(
         function
     )
+
+
+def driver_option(function: F) -> F:
+    """--driver."""
+    text = "What carries the face's motion over: its whole mesh, or ten keypoints and their jacobians."
+    option = click.option("--driver", type=DRIVERS, default="mesh", show_default=True, callback=_runs, help=text)
+    return option(function)
+
+
+def _runs(ctx: click.Context, param: click.Parameter, kind: str) -> str:
+    if kind == "fomm":
+        raise NarrateError("--driver fomm: this release has no weights for FOMM's networks; first-order needs none")
+    return kind
 
 
 def device_option(function: F) -> F:

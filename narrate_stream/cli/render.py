@@ -15,6 +15,7 @@ from narrate_stream.cli.options import (
     EvenSize,
     background_option,
     device_option,
+    driver_option,
     grade_options,
     light_option,
     model_argument,
@@ -55,7 +56,7 @@ ORBIT = 25.0  # degrees to each side
 @background_option
 @view_options
 @click.option("--orbit", is_flag=True, help=f"Swing the view {ORBIT:g} degrees to each side over the clip.")
-@click.option("--driver", type=click.Choice(["mesh"]), default="mesh", show_default=True, help="How faces are tracked.")
+@driver_option
 @click.option("--style", type=click.Choice(["none"]), default="none", help="Styles come with a later release.")
 @device_option
 def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
@@ -103,6 +104,7 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
         framing=options["frame"],
         motion=options["motion"],
         driver=driver,
+        transfer=options["driver"],
         light=light,
         grade=options["grade"],
         background=options["background"],
