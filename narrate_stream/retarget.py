@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,6 +77,15 @@ def neutral_score(motion: Motion) -> float:
     )
 
 
+def most_neutral(motions: Sequence[Motion]) -> Motion:
+    """The moment of a clip that shows its driver at rest."""
+    # the eyes of a person who squints are open at their own middle: compare with the clip, not with a constant
+    openings = [float(lid_openings(m.landmarks).mean()) for m in motions]
+    usual = float(np.median(openings))
+    score = [neutral_score(m) + 6 * max(0.0, usual - own) for m, own in zip(motions, openings, strict=True)]
+    return motions[int(np.argmin(score))]
+
+
 def soft_limited(x: float, limit: float) -> float:
     """x near zero, approaching +-limit smoothly from 60% of it."""
     knee = 0.6 * limit
@@ -126,13 +136,7 @@ class Retargeter:
         seen = [m for m in motions if m is not None]
         if not seen:
             return
-        if self.mode == "relative":
-            # the eyes of a person who squints are open at their own middle: compare with the clip, not with a constant
-            usual = float(np.median([lid_openings(m.landmarks).mean() for m in seen]))
-            score = [neutral_score(m) + 6 * max(0.0, usual - float(lid_openings(m.landmarks).mean())) for m in seen]
-        else:
-            score = [self._distance_in_frame(m) for m in seen]
-        self.calibrate(seen[int(np.argmin(score))])
+        self.calibrate(most_neutral(seen) if self.mode == "relative" else min(seen, key=self._distance_in_frame))
 
     def _distance_in_frame(self, motion: Motion) -> float:
         w, h = self.model.frame_size

@@ -20,6 +20,7 @@ from narrate_stream.cli.options import Commands
 from narrate_stream.cli.render import render
 from narrate_stream.cli.serve import serve
 from narrate_stream.cli.stills import grid, maps, relight, view
+from narrate_stream.cli.track import track_motion
 from narrate_stream.errors import NarrateError
 
 INTERRUPTED = 130
@@ -42,7 +43,7 @@ def app() -> None:
     """
 
 
-for command in (demo, build, maps, view, relight, render, grid, serve, camera, bench, evaluate, doctor):
+for command in (demo, build, maps, view, relight, render, track_motion, grid, serve, camera, bench, evaluate, doctor):
     app.add_command(command)
 
 
