@@ -51,6 +51,7 @@ def apply_control(avatar: Avatar, control: dict[str, Any]) -> dict[str, Any]:
         "light": avatar.set_light,
         "background": avatar.set_background,
         "view": lambda view: avatar.set_view(View(**view)),
+        "idle": avatar.set_idle,
         "calibrate": lambda _: avatar.calibrate(),
     }
     if "style" in control:

@@ -20,7 +20,7 @@ MAX_SDP = 64 * 1024  # bytes; a browser's offer is 4 to 8 KiB
 MAX_MESSAGE = MAX_SDP + 4096
 MAX_CONTROL = 4096
 MAX_ANGLE = 60.0
-STARTING = ("light", "view", "background", "style")  # controls that an offer may carry in its options
+STARTING = ("light", "view", "background", "style", "idle")  # controls that an offer may carry in its options
 LIGHTS = ("original", *PRESETS, "webcam")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -124,7 +124,14 @@ def parse_control(text: str | bytes) -> dict[str, Any]:
     message = _json_object(text, MAX_CONTROL, "control message")
     if not message:
         raise SignalingError("bad-control", "the control message is empty")
-    checks = {"light": _light, "view": _view, "background": _background, "style": _name, "calibrate": _true}
+    checks = {
+        "light": _light,
+        "view": _view,
+        "background": _background,
+        "style": _name,
+        "idle": _flag,
+        "calibrate": _true,
+    }
     unknown = [key for key in message if key not in checks]
     if unknown:
         raise SignalingError("bad-control", f"unknown control '{str(unknown[0])[:32]}'")
@@ -180,6 +187,12 @@ def _view(value: Any) -> dict[str, float]:
 
 def _background(value: Any) -> str:
     return value.lower() if isinstance(value, str) and _COLOUR.fullmatch(value) else _name(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise SignalingError("bad-control", "idle is true or false")
+    return value
 
 
 def _true(value: Any) -> bool:

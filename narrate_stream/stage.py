@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 MARKER = (256, 16)  # width, height of the strip that `--latency-marker` copies
 MAX_PIXELS = 4_000_000  # a driving frame above this is dropped
 MAX_AUDIO_DELAY_S = 0.5
-IDLE_FPS = 12
+IDLE_FPS = 24  # enough to show a blink
 TICK = Fraction(1, VIDEO_CLOCK)
 
 Outlet = Callable[[av.VideoFrame, float], None]
@@ -217,7 +217,7 @@ class SoundTrack(MediaStreamTrack):
 
 
 class BlankTrack(MediaStreamTrack):
-    """A driver that nobody is: grey frames at a quiet pace, on which an avatar rests at neutral."""
+    """A driver that nobody is: grey frames at a quiet pace, on which an avatar idles."""
 
     kind = "video"
 

@@ -33,6 +33,7 @@ class FakeAvatar:
         self.size, self.work_ms = size, work_ms
         self.stage_ms = {"track": 0.0, "render": 0.0}
         self.light, self.background, self.view = "original", "original", View()
+        self.idle = True
         self.calibrated, self.steps, self.closed = 0, 0, False
         self.threads: set[int] = set()
         self.fail = False
@@ -73,12 +74,15 @@ class FakeAvatar:
             raise NarrateError(f"there is no background called {background!r}")
         self.background = background
 
+    def set_idle(self, on: bool) -> None:
+        self.idle = on
+
     def calibrate(self) -> None:
         self.calibrated += 1
 
     def state(self) -> dict[str, Any]:
         view = {"yaw": self.view.yaw, "pitch": self.view.pitch}
-        return {"light": self.light, "view": view, "background": self.background, "tracking": True}
+        return {"light": self.light, "view": view, "background": self.background, "tracking": True, "idle": self.idle}
 
     def close(self) -> None:
         if not self.closed:

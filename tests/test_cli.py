@@ -58,6 +58,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
         ["render", "m.narrate", "--drive", "c.mp4", "-o", "b.mp4", "--size", "511"],
         ["render", "m.narrate", "--drive", "c.mp4", "-o", "b.mp4", "--motion", "other"],
         ["render", "m.narrate", "--drive", "c.mp4", "-o", "b.mp4", "--style", "oil"],
+        ["track", "c.mp4"],
+        ["track", "c.mp4", "-o", "m.json", "--driver", "glance"],
         ["grid", "m.narrate", "-o", "b.png", "--poses", "1,2,3"],
         ["grid", "m.narrate", "-o", "b.png", "--poses", "left"],
         ["serve"],
@@ -75,7 +77,21 @@ def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture
     assert "Traceback" not in shown.err
 
 
-COMMANDS = ["demo", "build", "maps", "view", "relight", "render", "grid", "serve", "camera", "bench", "eval", "doctor"]
+COMMANDS = [
+    "demo",
+    "build",
+    "maps",
+    "view",
+    "relight",
+    "render",
+    "track",
+    "grid",
+    "serve",
+    "camera",
+    "bench",
+    "eval",
+    "doctor",
+]
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -351,6 +367,7 @@ def test_render(stage: SimpleNamespace) -> None:
     assert len(pipeline.motions) == 12
     assert pipeline.motions[0] is None
     assert pipeline.closed
+    assert not pipeline.options.pop("idle")
     assert pipeline.views == []
     options = {k: v for k, v in pipeline.options.items() if k != "driver"}
     assert options == {
@@ -467,8 +484,10 @@ def test_serve(live: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None
     assert f"http://127.0.0.1:{port}/" in capsys.readouterr().err
     avatar = make({"model": "two", "light": "rim", "background": "blur"})
     assert avatar.options.pop("driver") is not None
-    assert avatar.options == {"size": 256, "light": "rim", "background": "blur", "device": "cpu"}
+    assert avatar.options == {"size": 256, "light": "rim", "background": "blur", "idle": True, "device": "cpu"}
     assert make({"size": 128}).options["size"] == 128
+    assert main(["serve", "one.narrate", "--port", str(free_port()), "--no-idle"]) == 0
+    assert live["make_avatar"]({}).options["idle"] is False
     for wrong in ({"model": "three"}, {"size": 1024}, {"size": 127}, {"size": True}, {"size": "256"}):
         with pytest.raises(NarrateError):
             make(wrong)
@@ -607,9 +626,10 @@ def test_camera(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["camera", "--remote", "ws://there:8080/ws", "--token", "t", "--light", "rim"]) == 0
     avatar, number, _ = asked[0]
     assert avatar.options["view"] == View(10, 0)
+    assert avatar.options["idle"]
     assert avatar.closed
     assert number == 2
-    start = {"light": "rim", "view": {"yaw": 0.0, "pitch": 0.0}}
+    start = {"light": "rim", "view": {"yaw": 0.0, "pitch": 0.0}, "idle": True}
     assert asked[1] == ("ws://there:8080/ws", 0, {"token": "t", "controls": start})
     assert "90 frames, 30.0 a second" in capsys.readouterr().err
 

@@ -68,6 +68,7 @@ def test_a_large_offer_is_refused() -> None:
         ({"background": "#00FF7f"}, {"background": "#00ff7f"}),
         ({"background": "blur", "style": "oil"}, {"background": "blur", "style": "oil"}),
         ({"calibrate": True}, {"calibrate": True}),
+        ({"idle": False}, {"idle": False}),
     ],
 )
 def test_controls(given: dict[str, object], wanted: dict[str, object]) -> None:
@@ -103,6 +104,8 @@ def test_controls(given: dict[str, object], wanted: dict[str, object]) -> None:
             {"background": "#12"},
             {"background": {}},
             {"calibrate": 1},
+            {"idle": 1},
+            {"idle": "on"},
             {"calibrate": False},
             {"reboot": True},
             {"style": "a b"},

@@ -44,6 +44,7 @@ ORBIT = 25.0  # degrees to each side
 @light_option
 @view_options
 @click.option("--orbit", is_flag=True, help=f"Swing the view {ORBIT:g} degrees to each side over the clip.")
+@click.option("--idle", is_flag=True, help="Breathe and blink where the clip shows no face [default: rest].")
 @click.option("--driver", type=click.Choice(["mesh"]), default="mesh", show_default=True, help="How faces are tracked.")
 @click.option("--style", type=click.Choice(["none"]), default="none", help="Styles come with a later release.")
 @device_option
@@ -93,6 +94,7 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
         driver=driver,
         light=options["light"],
         view=View(options["yaw"], options["pitch"]),
+        idle=options["idle"],
         device=options["device"],
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from narrate_stream.cli.console import open_model, say
-from narrate_stream.cli.options import PATH, EvenSize, device_option, light_option
+from narrate_stream.cli.options import PATH, EvenSize, device_option, idle_option, light_option
 from narrate_stream.errors import NarrateError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 @click.option("--latency-marker", is_flag=True, help="Copy the top left 256x16 pixels of the driver into the avatar.")
 @click.option("--size", type=EvenSize(128, 1024), default=512, show_default=True, help="Side of the avatar's picture.")
 @light_option
+@idle_option
 @device_option
 def serve(
     models: tuple[Path, ...], host: str, port: int, tls_cert: Path | None, tls_key: Path | None, **options: Any
@@ -52,7 +53,7 @@ def serve(
     check_files(tls_cert, tls_key)
     check_port(host, port)
     loaded = {name: open_model(path) for name, path in named(models).items()}
-    make_avatar = avatar_maker(loaded, options["size"], options["light"], options["device"])
+    make_avatar = avatar_maker(loaded, options["size"], options["light"], options["device"], options["idle"])
     warn_of_exposure(host, options["token"], secure=tls_cert is not None)
     run(
         make_avatar,
@@ -94,7 +95,9 @@ def run(
     run_server(app, host, port, *tls, on_ready=ready)
 
 
-def avatar_maker(models: dict[str, Any], size: int, light: str, device: str) -> Callable[[dict[str, Any]], Avatar]:
+def avatar_maker(
+    models: dict[str, Any], size: int, light: str, device: str, idle: bool = True
+) -> Callable[[dict[str, Any]], Avatar]:
     """What makes a frame path for one peer, from the options of its offer.
 
     The options have passed `signaling.parse_options`; here only what the models know is checked.
@@ -114,6 +117,7 @@ def avatar_maker(models: dict[str, Any], size: int, light: str, device: str) -> 
             size=chosen_size(options, size),
             light=options.get("light") or light,
             background=options.get("background") or "original",
+            idle=idle,
             device=device,
         )
         return avatar
