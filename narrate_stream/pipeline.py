@@ -199,7 +199,7 @@ class Pipeline:
         self._calibrate = True
 
     def state(self) -> dict[str, Any]:
-        """Light, view, background and whether a face is followed: JSON-ready."""
+        """Light, view, background, whether a face is followed, and what of its pose is held back: JSON-ready."""
         yaw, pitch, roll = (round(float(a), 1) for a in angles_from_rotation(self._motion.pose.rotation))
         return {
             "light": self._light_name,
@@ -208,8 +208,15 @@ class Pipeline:
             "tracking": self._seen,
             "idle": self._idles,
             "pose": {"yaw": yaw, "pitch": pitch, "roll": roll},
+            "held_back": self._held_back(),
             "model": self.model.name,
         }
+
+    def _held_back(self) -> dict[str, float]:
+        """Degrees of the driver's turn that the model does not follow, by angle; empty within its limits."""
+        asked = self.retarget.held_back if self._seen else np.zeros(3)
+        named = zip(("yaw", "pitch", "roll"), asked, strict=True)
+        return {name: round(float(angle), 1) for name, angle in named if abs(angle) >= 0.05}
 
     def close(self) -> None:
         """Frees the driver."""

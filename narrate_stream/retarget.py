@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
-from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
+from narrate_stream.ops.geometry import angles_from_rotation
+from narrate_stream.ops.limits import eased, eased_turn
 from narrate_stream.ops.smoothing import OneEuro
 from narrate_stream.types import AvatarMotion, Motion, Pose
 
@@ -32,7 +33,6 @@ JAW = (14, 87, 317, 17)
 MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
 UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
-YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = 48.0, 32.0, 38.0  # degrees, approached softly: beyond, the model is not believable
 SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
 LIP_RISE = 0.75  # cm the upper lip may rise, approached softly
 OVERLAP = 0.04  # cm by which shut lids and lips overlap
@@ -86,13 +86,6 @@ def most_neutral(motions: Sequence[Motion]) -> Motion:
     return motions[int(np.argmin(score))]
 
 
-def soft_limited(x: float, limit: float) -> float:
-    """x near zero, approaching +-limit smoothly from 60% of it."""
-    knee = 0.6 * limit
-    over = abs(x) - knee
-    return x if over <= 0 else float(np.sign(x) * (knee + (limit - knee) * np.tanh(over / (limit - knee))))
-
-
 def closed_fully(openness: F64) -> F64:
     """Lid openness (1 = the reference's) with what the detector still calls open in a blink taken for shut."""
     return np.asarray(np.where(openness < 1, np.clip((openness - SHUT) / (1 - SHUT), 0, 1), openness))
@@ -100,6 +93,8 @@ def closed_fully(openness: F64) -> F64:
 
 class Retargeter:
     """Turns `Motion` into `AvatarMotion` for one model. Holds the neutral and the filters, nothing else.
+
+    held_back: (3,) degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`.
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait.
@@ -125,6 +120,7 @@ class Retargeter:
         self._face_filter = OneEuro(6.0, 4.0)
         self._gaze_filter = OneEuro(6.0, 8.0)
         self._gaze = np.zeros((2, 2))
+        self.held_back = np.zeros(3)
 
     def calibrate(self, motion: Motion) -> None:
         """This moment is the driver's neutral from now on."""
@@ -184,11 +180,9 @@ class Retargeter:
         vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
         shift = self._shift_filter(shift, seconds)
+        turn, self.held_back = eased_turn(turn)
         if self.mode == "relative":
-            turn = limited(turn)
-            shift = np.array(
-                [soft_limited(float(s), float(limit)) for s, limit in zip(shift, SHIFT_LIMIT, strict=True)]
-            )
+            shift = eased(shift, 0.6 * SHIFT_LIMIT, SHIFT_LIMIT)
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
 
@@ -248,13 +242,3 @@ class Retargeter:
             change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
             self._gaze = np.clip(GAZE_GAIN * change * self._own_widths[:, None], -GAZE_LIMIT, GAZE_LIMIT)
         return self._gaze_filter(self._gaze, seconds)
-
-
-def limited(turn: F64) -> F64:
-    """A head turn with yaw, pitch and roll eased toward their limits."""
-    yaw, pitch, roll = angles_from_rotation(turn)
-    if abs(yaw) < 0.6 * YAW_LIMIT and abs(pitch) < 0.6 * PITCH_LIMIT and abs(roll) < 0.6 * ROLL_LIMIT:
-        return turn
-    return rotation_from_angles(
-        soft_limited(yaw, YAW_LIMIT), soft_limited(pitch, PITCH_LIMIT), soft_limited(roll, ROLL_LIMIT)
-    )

@@ -210,6 +210,17 @@ def test_backgrounds(model: HybridModel) -> None:
     assert np.array_equal(blurred[face], shown[face])
 
 
+def test_a_turn_beyond_the_limits_is_disclosed(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(yaw=55, pitch=10), 40))
+    for i in range(40):
+        pipeline.step(frame(i))
+    state = pipeline.state()
+    assert set(state["held_back"]) == {"yaw"}
+    assert state["pose"]["yaw"] + state["held_back"]["yaw"] == pytest.approx(55, abs=0.3)
+    pipeline.step(frame(40))
+    assert pipeline.state()["held_back"] == {}  # nobody is there who could be held back
+
+
 def test_calibrating_takes_the_next_face_for_the_neutral(model: HybridModel) -> None:
     pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(yaw=18), 1000))
     for i in range(20):

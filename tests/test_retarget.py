@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,17 +12,15 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.channels import CHANNELS, expressive_face
 from narrate_stream.drivers.mesh import neutral_motion
 from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
+from narrate_stream.ops.limits import BELIEVABLE, MOST
 from narrate_stream.retarget import (
     LOWER_LIDS,
     LOWER_LIP,
-    PITCH_LIMIT,
     UPPER_LIDS,
     UPPER_LIP,
-    YAW_LIMIT,
     Retargeter,
     lid_openings,
     neutral_score,
-    soft_limited,
 )
 from narrate_stream.types import AvatarMotion, Motion
 
@@ -79,19 +78,17 @@ def test_the_head_turns_as_the_driver_does(
     assert back[which] == pytest.approx(-angles[which], abs=0.3)
 
 
-def test_a_wild_turn_is_limited(retarget: Retargeter) -> None:
-    yaw, pitch, _ = angles_from_rotation(settled(retarget, face(angles=(85, 60, 0))).pose.rotation)
-    assert 0.7 * YAW_LIMIT < yaw <= YAW_LIMIT
-    assert 0.6 * PITCH_LIMIT < pitch <= PITCH_LIMIT
-
-
-def test_the_soft_limit_is_smooth_and_odd() -> None:
-    x = np.linspace(-200, 200, 2001)
-    y = np.array([soft_limited(float(v), 48) for v in x])
-    assert (np.diff(y) >= 0).all()
-    assert y == pytest.approx(-y[::-1])
-    assert y[np.abs(x) < 28] == pytest.approx(x[np.abs(x) < 28])
-    assert np.abs(y).max() <= 48
+@pytest.mark.parametrize("mode", ["relative", "absolute"])
+def test_a_wild_turn_is_eased_and_told(model: HybridModel, mode: Literal["relative", "absolute"]) -> None:
+    own, retarget = own_motion(model), Retargeter(model, mode)
+    retarget.calibrate(own)
+    wild = replace(own, rotation=(rotation_from_angles(55, -30, 0) @ own.rotation).astype(np.float32))
+    shown = angles_from_rotation(settled(retarget, wild).pose.rotation)
+    assert BELIEVABLE[0] < shown[0] < MOST[0]
+    assert BELIEVABLE[1] < -shown[1] < MOST[1]
+    assert shown + retarget.held_back == pytest.approx([55, -30, 0], abs=0.1)
+    settled(retarget, own)
+    assert not retarget.held_back.any()
 
 
 def test_a_blink_closes_the_portraits_eyes(retarget: Retargeter, model: HybridModel) -> None:
