@@ -140,6 +140,11 @@ class Pipeline:
         self._idling = float(np.clip(self._idling + (seconds if on else -seconds) / IDLE_EASE, 0, 1))
         return added(rest, self._idle(now, self._since), smooth(self._idling)) if self._idling else rest
 
+    @property
+    def motion(self) -> AvatarMotion:
+        """The avatar's last motion, before the viewer's turn."""
+        return self._motion
+
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Offline: lets the retargeter see the whole clip before it plays."""
         if getattr(self.driver, "neutral", None) is None:

@@ -12,7 +12,7 @@ from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angl
 
 F64 = NDArray[np.float64]
 BELIEVABLE = np.array([35.0, 20.0, 20.0])  # degrees: so far the head turns as the driver's does
-MOST = np.array([48.0, 30.0, 34.0])  # degrees: no turn of the driver's takes it farther
+MOST = np.array([42.0, 26.0, 30.0])  # degrees: no turn of the driver's takes it farther
 
 
 def eased(value: F64 | float, free: F64 | float, most: F64 | float) -> F64:
