@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.drivers.mesh import FOCAL_FACTOR
+from narrate_stream.drivers.mesh import FOCAL_FACTOR, RIGID
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.limits import eased, eased_turn
 from narrate_stream.ops.smoothing import OneEuro
@@ -30,6 +30,7 @@ MOUTH = tuple(sorted({
     42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
 }))  # fmt: skip
 JAW = (14, 87, 317, 17)
+RIGID_INDEX = np.array(RIGID)
 MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
 UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
@@ -37,6 +38,7 @@ SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
 LIP_RISE = 0.75  # cm the upper lip may rise, approached softly
 OVERLAP = 0.04  # cm by which shut lids and lips overlap
 SHUT = 0.34  # openness that the detector reports for a shut eye
+SPEED = 2.0  # Hz, of the filters' own estimate of speed
 GAZE_GAIN = 1.3  # the detector's irises travel less than eyes do
 GAZE_LIMIT = 0.8  # cm the iris may leave its place in the portrait
 
@@ -64,6 +66,12 @@ def gaze_of(face: NDArray[np.floating[Any]]) -> F64:
     """(2, 2) iris centre from the middle of the eye's corners, head x and y, in eye widths."""
     out = [(face[i, :2].mean(0) - (face[a, :2] + face[b, :2]) / 2) for i, (a, b) in zip(IRISES, CORNERS, strict=True)]
     return np.asarray(np.array(out) / eye_widths(face)[:, None], np.float64)
+
+
+def face_ratio(own: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
+    """How much wider a face in head space is than another."""
+    widths = [float(np.linalg.norm(face[234] - face[454])) for face in (own, other)]
+    return widths[0] / max(widths[1], 1e-6)
 
 
 def neutral_score(motion: Motion) -> float:
@@ -115,10 +123,11 @@ class Retargeter:
         )
         # a lip that is already up in a smile has little way left; higher, there would be more gum than anyone has
         self._lip_rise = LIP_RISE * (0.35 if opening > 0.06 else 1.0)
-        self._pose_filter = OneEuro(3.0, 0.35)
-        self._shift_filter = OneEuro(3.0, 3.0)
-        self._face_filter = OneEuro(6.0, 4.0)
-        self._gaze_filter = OneEuro(6.0, 8.0)
+        # tuned with `narrate eval motion`: a still driver's noise stays below half a pixel, a fast one is not held up
+        self._pose_filter = OneEuro(3.0, 0.6, SPEED)
+        self._shift_filter = OneEuro(3.0, 4.0, SPEED)
+        self._face_filter = OneEuro(5.0, 6.0, SPEED)
+        self._gaze_filter = OneEuro(5.0, 10.0, SPEED)
         self._gaze = np.zeros((2, 2))
         self.held_back = np.zeros(3)
 
@@ -169,12 +178,13 @@ class Retargeter:
         usual = FOCAL_FACTOR * max(w, h) * self.model.crop[2]
         lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
         at, origin = motion.translation * lens, reference.motion.translation * lens
-        shift = at - origin
+        shift, slip = at - origin, np.zeros(3)
         if self.mode == "absolute":
             # the two fits may take the same face for a smaller one nearer by: cm count in proportion to distance
             shift *= float(self.model.translation[2] / origin[2])
             lead = then @ self.model.rotation.T.astype(np.float64)
-            away = origin - self.model.translation
+            slip = self._slip(reference)
+            away = origin * face_ratio(self.model.neutral, reference.motion.landmarks) + slip - self.model.translation
             if np.degrees(Rotation.from_matrix(lead).magnitude()) > 6 or np.abs(away / at[2]).max() > 0.08:
                 turn, shift = turn @ lead, shift + away
         vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
@@ -183,8 +193,16 @@ class Retargeter:
         turn, self.held_back = eased_turn(turn)
         if self.mode == "relative":
             shift = eased(shift, 0.6 * SHIFT_LIMIT, SHIFT_LIMIT)
+        shift = shift + turn @ slip - slip
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
+
+    def _slip(self, reference: Reference) -> F64:
+        """(3,) cm, camera space at rest: how much farther from the head's origin the driver's face is than the
+        portrait's. The two fits place that origin differently; a head that turned about the wrong one would slide."""
+        theirs, own = (face[RIGID_INDEX].mean(0) for face in (reference.motion.landmarks, self.model.neutral))
+        ratio = face_ratio(self.model.neutral, reference.motion.landmarks)
+        return np.asarray(self.model.rotation @ (ratio * theirs - own), np.float64)
 
     def _expression(self, motion: Motion, reference: Reference) -> F64:
         """(468, 3) cm in the portrait's head space."""

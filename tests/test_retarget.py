@@ -167,6 +167,34 @@ def test_absolute_motion_takes_the_drivers_pose(model: HybridModel) -> None:
     assert found == pytest.approx(turned.rotation, abs=0.01)
 
 
+def test_a_face_whose_origin_was_found_elsewhere_turns_on_the_spot(model: HybridModel) -> None:
+    """The same head, its origin 1.5 cm higher: what turns must end at the same place."""
+    lift = np.array([0, 1.5, 0.5], np.float32)
+    own, turn = own_motion(model), rotation_from_angles(10, 8, -18).astype(np.float32)
+    ends = []
+    for away in (np.zeros(3, np.float32), lift):
+        moved = replace(own, landmarks=own.landmarks - away, translation=own.translation + own.rotation @ away)
+        retarget = Retargeter(model, "absolute")
+        retarget.calibrate(moved)
+        spun = replace(moved, rotation=turn @ own.rotation, translation=own.translation + turn @ own.rotation @ away)
+        ends.append(settled(retarget, spun).pose)
+    assert ends[1].rotation == pytest.approx(ends[0].rotation, abs=1e-5)
+    assert ends[1].translation == pytest.approx(ends[0].translation, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [0.8, 1.25])
+def test_a_face_measured_smaller_and_nearer_is_no_step_forward(model: HybridModel, size: float) -> None:
+    own, retarget = own_motion(model), Retargeter(model, "absolute")
+    same = replace(own, landmarks=own.landmarks * np.float32(size), translation=own.translation * np.float32(size))
+    retarget.calibrate(same)
+    out = settled(retarget, same)
+    assert out.pose.translation == pytest.approx(np.zeros(3), abs=0.05)
+    far = replace(same, translation=same.translation * np.float32(1.3))
+    retarget = Retargeter(model, "absolute")
+    retarget.calibrate(far)
+    assert settled(retarget, far).pose.translation[2] == pytest.approx(0.3 * model.translation[2], rel=0.1)
+
+
 def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:
     calm = face()
     clip = [face({"jawOpen": 0.7}), face(angles=(20, 0, 0)), None, calm, face({"eyeBlinkLeft": 1, "eyeBlinkRight": 1})]
