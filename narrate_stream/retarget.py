@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.drivers.mesh import FOCAL_FACTOR, RIGID
+from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.limits import eased, eased_turn
 from narrate_stream.ops.smoothing import OneEuro
@@ -30,7 +30,7 @@ MOUTH = tuple(sorted({
     42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
 }))  # fmt: skip
 JAW = (14, 87, 317, 17)
-RIGID_INDEX = np.array(RIGID)
+MIDDLE_INDEX = np.array([33, 133, 362, 263, 168, 6, 4, 1])  # eye corners and nose
 MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
 UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
@@ -69,9 +69,10 @@ def gaze_of(face: NDArray[np.floating[Any]]) -> F64:
 
 
 def face_ratio(own: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
-    """How much wider a face in head space is than another."""
-    widths = [float(np.linalg.norm(face[234] - face[454])) for face in (own, other)]
-    return widths[0] / max(widths[1], 1e-6)
+    """How much larger a face in head space is than another, by the distance of the outer eye corners: no expression
+    moves them, and all fits agree on them."""
+    apart = [float(np.linalg.norm(face[33] - face[263])) for face in (own, other)]
+    return apart[0] / max(apart[1], 1e-6)
 
 
 def neutral_score(motion: Motion) -> float:
@@ -200,7 +201,7 @@ class Retargeter:
     def _slip(self, reference: Reference) -> F64:
         """(3,) cm, camera space at rest: how much farther from the head's origin the driver's face is than the
         portrait's. The two fits place that origin differently; a head that turned about the wrong one would slide."""
-        theirs, own = (face[RIGID_INDEX].mean(0) for face in (reference.motion.landmarks, self.model.neutral))
+        theirs, own = (face[MIDDLE_INDEX].mean(0) for face in (reference.motion.landmarks, self.model.neutral))
         ratio = face_ratio(self.model.neutral, reference.motion.landmarks)
         return np.asarray(self.model.rotation @ (ratio * theirs - own), np.float64)
 

@@ -30,6 +30,7 @@ from narrate_stream.retarget import (
     UPPER_LID_INDEX,
     UPPER_LIP_INDEX,
     eye_widths,
+    face_ratio,
     gaze_of,
     lid_openings,
     most_neutral,
@@ -62,17 +63,18 @@ def record(moments: Sequence[Moment], fps: Fraction) -> Script:
     if times[-1] - times[0] > LONGEST:
         raise MotionError(f"it is longer than {LONGEST / 60:g} minutes")
     neutral = most_neutral(seen)
+    size = face_ratio(canonical().landmarks, neutral.landmarks)
     has = np.array([motion is not None for _, motion in moments])
     names, weights, gaze = channels_of(seen, neutral)
     return Script(
         fps=fps,
         times=times - times[0],
-        pose=placed(np.array([pose_of(motion) for motion in seen]), has),
+        pose=placed(np.array([pose_of(motion, size) for motion in seen]), has),
         gaze=placed(gaze, has),
         expression=placed(weights, has),
         names=names,
         confidence=placed(np.array([motion.confidence for motion in seen]), has),
-        neutral=pose_of(neutral),
+        neutral=pose_of(neutral, size),
     )
 
 
@@ -92,9 +94,10 @@ def placed(rows: F64, has: NDArray[np.bool_]) -> F64:
     return out
 
 
-def pose_of(motion: Motion) -> F64:
-    """(6,) in the order of POSE, within the limits of a script."""
-    x, y, z = motion.translation
+def pose_of(motion: Motion, size: float) -> F64:
+    """(6,) in the order of POSE, within the limits of a script; a head that is `size` times as large as the driver's
+    looks as large in its place."""
+    x, y, z = size * motion.translation
     pose = np.array([*angles_from_rotation(motion.rotation), x, y, z + DISTANCE])
     low, high = np.array([LIMITS[name] for name in POSE]).T
     return np.asarray(np.clip(pose, low, high))
@@ -148,19 +151,16 @@ def linear_channels() -> tuple[tuple[str, ...], F64]:
 
 def brought_home(motion: Motion, neutral: Motion) -> F64:
     """(468, 3) the canonical face moved as the driver's moved away from the neutral, in the canonical proportions:
-    by the width of the face, the mouth's by its own, the lids' by the eyes' openings."""
+    by the size of the face, the mouth's by its own, the lids' by the eyes' openings."""
     base, own = neutral.landmarks.astype(np.float64), canonical().landmarks
-    offsets = (motion.landmarks.astype(np.float64) - base)[:LANDMARKS] * ratio(own, base, 234, 454)
-    offsets[MOUTH_INDEX] *= ratio(own, base, 61, 291) / ratio(own, base, 234, 454)
-    open_more = lid_openings(own) / np.maximum(lid_openings(base), 0.05) / ratio(own, base, 234, 454)
+    size = face_ratio(own, base)
+    mouth = np.linalg.norm(own[61] - own[291]) / max(float(np.linalg.norm(base[61] - base[291])), 1e-6)
+    offsets = (motion.landmarks.astype(np.float64) - base)[:LANDMARKS] * size
+    offsets[MOUTH_INDEX] *= mouth / size
+    open_more = lid_openings(own) / np.maximum(lid_openings(base), 0.05) / size
     for lids in (UPPER_LID_INDEX, LOWER_LID_INDEX):
         offsets[lids, 1] *= open_more[:, None]
     return np.asarray(own[:LANDMARKS] + offsets)
-
-
-def ratio(own: F64, base: F64, a: int, b: int) -> float:
-    """How much longer the line from landmark a to b is in `own` than in `base`."""
-    return float(np.linalg.norm(own[a] - own[b]) / max(float(np.linalg.norm(base[a] - base[b])), 1e-6))
 
 
 def features(faces: F64) -> F64:

@@ -27,6 +27,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,9 @@ def parse_script(document: Any, name: str = "script") -> Script:
     names = _channels(frames)
     shown = [check.frame(entry, f"frames[{i}]", names) for i, entry in enumerate(frames)]
     times, confidence, pose, expression, gaze = (np.array(column, np.float64) for column in zip(*shown, strict=True))
-    for i in np.flatnonzero(np.diff(times) <= 0):
-        raise check.error(f"frames[{i + 1}].time must be later than {times[i]:g}, not {times[i + 1]:g}")
+    for i, (before, time) in enumerate(pairwise(times), 1):
+        if time <= before:
+            raise check.error(f"frames[{i}].time must be later than {before:g}, not {time:g}")
     neutral = np.array(check.row(top.get("neutral", {}), "neutral", POSE, LIMITS))
     return Script(Fraction(fps).limit_denominator(1001), times, pose, gaze, expression, names, confidence, neutral)
 
