@@ -62,6 +62,9 @@ class Avatar(Protocol):
     def set_background(self, background: str) -> None:
         """Any BACKGROUND but `transparent`. Raises NarrateError for anything else."""
 
+    def set_idle(self, on: bool) -> None:
+        """Whether it breathes and blinks by itself while no face is seen."""
+
     def calibrate(self) -> None:
         """The next frame with a face is the driver's neutral."""
 

@@ -24,6 +24,7 @@ from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
+FOOT = 0.2  # of the canvas' height, over which a breath begins
 BANDS = 2  # rows of the screen rasterised side by side on a CPU
 
 
@@ -77,6 +78,8 @@ class Deformer:
         self._part = np.flatnonzero((model.head_weight > 0.005) & (model.head_weight <= 0.995))
         self._share = model.head_weight[self._part].astype(np.float32)
         self._jaw = np.flatnonzero(model.jaw_weight > 0)
+        self._body = np.flatnonzero(model.head_weight < 0.995)
+        self._chest = body_weight(model)[self._body]
         self._eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
 
     def __call__(self, motion: AvatarMotion) -> Array:
@@ -94,7 +97,18 @@ class Deformer:
         out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
         moved = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
         out[self._part] = moved + model.pivot + self._share[:, None] * shift
+        if motion.breath:
+            out[self._body, 1] += self._chest * np.float32(motion.breath)
         return out
+
+
+def body_weight(model: HybridModel) -> Array:
+    """(V,) 0..1 how far each vertex goes with the shoulders: none of the head does, and none of the picture's lower
+    border, behind which there is nothing."""
+    height = model.canvas[1]
+    above = (height - model.camera.project(model.vertices)[:, 1]) / (FOOT * height)
+    rise = np.clip(above, 0, 1)
+    return np.asarray((1 - model.head_weight) * rise * rise * (3 - 2 * rise), np.float32)
 
 
 @dataclass(frozen=True)

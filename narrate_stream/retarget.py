@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
-from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
+from narrate_stream.ops.geometry import angles_from_rotation
+from narrate_stream.ops.limits import eased, eased_turn
 from narrate_stream.ops.smoothing import OneEuro
 from narrate_stream.types import AvatarMotion, Motion, Pose
 
@@ -28,14 +30,15 @@ MOUTH = tuple(sorted({
     42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
 }))  # fmt: skip
 JAW = (14, 87, 317, 17)
+MIDDLE_INDEX = np.array([33, 133, 362, 263, 168, 6, 4, 1])  # eye corners and nose
 MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
 UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
-YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT = 48.0, 32.0, 38.0  # degrees, approached softly: beyond, the model is not believable
 SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
 LIP_RISE = 0.75  # cm the upper lip may rise, approached softly
 OVERLAP = 0.04  # cm by which shut lids and lips overlap
 SHUT = 0.34  # openness that the detector reports for a shut eye
+SPEED = 2.0  # Hz, of the filters' own estimate of speed
 GAZE_GAIN = 1.3  # the detector's irises travel less than eyes do
 GAZE_LIMIT = 0.8  # cm the iris may leave its place in the portrait
 
@@ -65,6 +68,13 @@ def gaze_of(face: NDArray[np.floating[Any]]) -> F64:
     return np.asarray(np.array(out) / eye_widths(face)[:, None], np.float64)
 
 
+def face_ratio(own: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
+    """How much larger a face in head space is than another, by the distance of the outer eye corners: no expression
+    moves them, and all fits agree on them."""
+    apart = [float(np.linalg.norm(face[33] - face[263])) for face in (own, other)]
+    return apart[0] / max(apart[1], 1e-6)
+
+
 def neutral_score(motion: Motion) -> float:
     """Lower is more neutral: mouth closed, eyes open, head and gaze straight."""
     face = motion.landmarks
@@ -76,11 +86,13 @@ def neutral_score(motion: Motion) -> float:
     )
 
 
-def soft_limited(x: float, limit: float) -> float:
-    """x near zero, approaching +-limit smoothly from 60% of it."""
-    knee = 0.6 * limit
-    over = abs(x) - knee
-    return x if over <= 0 else float(np.sign(x) * (knee + (limit - knee) * np.tanh(over / (limit - knee))))
+def most_neutral(motions: Sequence[Motion]) -> Motion:
+    """The moment of a clip that shows its driver at rest."""
+    # the eyes of a person who squints are open at their own middle: compare with the clip, not with a constant
+    openings = [float(lid_openings(m.landmarks).mean()) for m in motions]
+    usual = float(np.median(openings))
+    score = [neutral_score(m) + 6 * max(0.0, usual - own) for m, own in zip(motions, openings, strict=True)]
+    return motions[int(np.argmin(score))]
 
 
 def closed_fully(openness: F64) -> F64:
@@ -90,6 +102,8 @@ def closed_fully(openness: F64) -> F64:
 
 class Retargeter:
     """Turns `Motion` into `AvatarMotion` for one model. Holds the neutral and the filters, nothing else.
+
+    held_back: (3,) degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`.
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait.
@@ -110,11 +124,13 @@ class Retargeter:
         )
         # a lip that is already up in a smile has little way left; higher, there would be more gum than anyone has
         self._lip_rise = LIP_RISE * (0.35 if opening > 0.06 else 1.0)
-        self._pose_filter = OneEuro(3.0, 0.35)
-        self._shift_filter = OneEuro(3.0, 3.0)
-        self._face_filter = OneEuro(6.0, 4.0)
-        self._gaze_filter = OneEuro(6.0, 8.0)
+        # tuned with `narrate eval motion`: a still driver's noise stays below half a pixel, a fast one is not held up
+        self._pose_filter = OneEuro(3.0, 0.6, SPEED)
+        self._shift_filter = OneEuro(3.0, 4.0, SPEED)
+        self._face_filter = OneEuro(5.0, 6.0, SPEED)
+        self._gaze_filter = OneEuro(5.0, 10.0, SPEED)
         self._gaze = np.zeros((2, 2))
+        self.held_back = np.zeros(3)
 
     def calibrate(self, motion: Motion) -> None:
         """This moment is the driver's neutral from now on."""
@@ -126,13 +142,7 @@ class Retargeter:
         seen = [m for m in motions if m is not None]
         if not seen:
             return
-        if self.mode == "relative":
-            # the eyes of a person who squints are open at their own middle: compare with the clip, not with a constant
-            usual = float(np.median([lid_openings(m.landmarks).mean() for m in seen]))
-            score = [neutral_score(m) + 6 * max(0.0, usual - float(lid_openings(m.landmarks).mean())) for m in seen]
-        else:
-            score = [self._distance_in_frame(m) for m in seen]
-        self.calibrate(seen[int(np.argmin(score))])
+        self.calibrate(most_neutral(seen) if self.mode == "relative" else min(seen, key=self._distance_in_frame))
 
     def _distance_in_frame(self, motion: Motion) -> float:
         w, h = self.model.frame_size
@@ -169,24 +179,31 @@ class Retargeter:
         usual = FOCAL_FACTOR * max(w, h) * self.model.crop[2]
         lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
         at, origin = motion.translation * lens, reference.motion.translation * lens
-        shift = at - origin
+        shift, slip = at - origin, np.zeros(3)
         if self.mode == "absolute":
             # the two fits may take the same face for a smaller one nearer by: cm count in proportion to distance
             shift *= float(self.model.translation[2] / origin[2])
             lead = then @ self.model.rotation.T.astype(np.float64)
-            away = origin - self.model.translation
+            slip = self._slip(reference)
+            away = origin * face_ratio(self.model.neutral, reference.motion.landmarks) + slip - self.model.translation
             if np.degrees(Rotation.from_matrix(lead).magnitude()) > 6 or np.abs(away / at[2]).max() > 0.08:
                 turn, shift = turn @ lead, shift + away
         vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
         shift = self._shift_filter(shift, seconds)
+        turn, self.held_back = eased_turn(turn)
         if self.mode == "relative":
-            turn = limited(turn)
-            shift = np.array(
-                [soft_limited(float(s), float(limit)) for s, limit in zip(shift, SHIFT_LIMIT, strict=True)]
-            )
+            shift = eased(shift, 0.6 * SHIFT_LIMIT, SHIFT_LIMIT)
+        shift = shift + turn @ slip - slip
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
+
+    def _slip(self, reference: Reference) -> F64:
+        """(3,) cm, camera space at rest: how much farther from the head's origin the driver's face is than the
+        portrait's. The two fits place that origin differently; a head that turned about the wrong one would slide."""
+        theirs, own = (face[MIDDLE_INDEX].mean(0) for face in (reference.motion.landmarks, self.model.neutral))
+        ratio = face_ratio(self.model.neutral, reference.motion.landmarks)
+        return np.asarray(self.model.rotation @ (ratio * theirs - own), np.float64)
 
     def _expression(self, motion: Motion, reference: Reference) -> F64:
         """(468, 3) cm in the portrait's head space."""
@@ -244,11 +261,3 @@ class Retargeter:
             change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
             self._gaze = np.clip(GAZE_GAIN * change * self._own_widths[:, None], -GAZE_LIMIT, GAZE_LIMIT)
         return self._gaze_filter(self._gaze, seconds)
-
-
-def limited(turn: F64, limits: tuple[float, float, float] = (YAW_LIMIT, PITCH_LIMIT, ROLL_LIMIT)) -> F64:
-    """A head turn with yaw, pitch and roll eased toward their limits, degrees."""
-    angles = angles_from_rotation(turn)
-    if (np.abs(angles) < 0.6 * np.array(limits)).all():
-        return turn
-    return rotation_from_angles(*(soft_limited(float(a), limit) for a, limit in zip(angles, limits, strict=True)))

@@ -56,6 +56,7 @@ def apply_control(avatar: Avatar, control: dict[str, Any], uploads: Uploads | No
         "turn": lambda degrees: avatar.set_grade(turn=degrees),
         "background": avatar.set_background,
         "view": lambda view: avatar.set_view(View(**view)),
+        "idle": avatar.set_idle,
         "calibrate": lambda _: avatar.calibrate(),
     }
     if "style" in control:

@@ -22,7 +22,7 @@ MAX_MESSAGE = MAX_SDP + 4096
 MAX_CONTROL = 4096
 MAX_ANGLE = 60.0
 GRADE = {"exposure": MAX_EXPOSURE, "warmth": MAX_WARMTH, "turn": MAX_TURN}  # and how far each goes to both sides
-STARTING = ("light", *GRADE, "view", "background", "style")  # controls that an offer may carry in its options
+STARTING = ("light", *GRADE, "view", "background", "style", "idle")  # controls that an offer may carry in its options
 LIGHTS = ("original", *PRESETS, "webcam")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _UPLOAD = re.compile(r"upload:[1-9][0-9]{0,5}")
@@ -128,7 +128,15 @@ def parse_control(text: str | bytes) -> dict[str, Any]:
     message = _json_object(text, MAX_CONTROL, "control message")
     if not message:
         raise SignalingError("bad-control", "the control message is empty")
-    checks = {"light": _light, "view": _view, "background": _background, "style": _name, "calibrate": _true, **_GRADERS}
+    checks = {
+        "light": _light,
+        "view": _view,
+        "background": _background,
+        "style": _name,
+        "idle": _flag,
+        "calibrate": _true,
+        **_GRADERS,
+    }
     unknown = [key for key in message if key not in checks]
     if unknown:
         raise SignalingError("bad-control", f"unknown control '{str(unknown[0])[:32]}'")
@@ -193,6 +201,12 @@ _GRADERS = {key: _grader(key, limit) for key, limit in GRADE.items()}
 
 def _background(value: Any) -> str:
     return value.lower() if isinstance(value, str) and _COLOUR.fullmatch(value) else _name(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise SignalingError("bad-control", "idle is true or false")
+    return value
 
 
 def _true(value: Any) -> bool:

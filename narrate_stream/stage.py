@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 MARKER = (256, 16)  # width, height of the strip that `--latency-marker` copies
 MAX_PIXELS = 4_000_000  # a driving frame above this is dropped
 MAX_AUDIO_DELAY_S = 0.5
-IDLE_FPS = 12
+IDLE_FPS = 24  # enough to show a blink
 TICK = Fraction(1, VIDEO_CLOCK)
 
 Outlet = Callable[[av.VideoFrame, float], None]
@@ -94,7 +94,7 @@ class Stage:
         self.avatar, self.meter = avatar, meter
         self.outlets: list[Outlet] = []
         self.sound_outlets: list[SoundOutlet] = []
-        self.seen: dict[str, Any] = {"stage_ms": {}, "tracking": None}
+        self.seen: dict[str, Any] = {"stage_ms": {}, "tracking": None, "held_back": {}}
         self._worker, self._marker, self._convert = worker, marker, Converter()
 
     async def run(self, track: MediaStreamTrack) -> None:
@@ -121,7 +121,8 @@ class Stage:
         try:
             result = self.avatar.step(self._convert.frame_from_video(driving))
             stages = {name: round(ms, 2) for name, ms in self.avatar.stage_ms.items()}
-            self.seen = {"stage_ms": stages, "tracking": self.avatar.state().get("tracking")}
+            state = self.avatar.state()
+            self.seen = {"stage_ms": stages, "tracking": state.get("tracking"), "held_back": state.get("held_back", {})}
             picture = self._convert.video_from_frame(result)
             if self._marker:
                 copy_marker(driving, picture)
@@ -217,7 +218,7 @@ class SoundTrack(MediaStreamTrack):
 
 
 class BlankTrack(MediaStreamTrack):
-    """A driver that nobody is: grey frames at a quiet pace, on which an avatar rests at neutral."""
+    """A driver that nobody is: grey frames at a quiet pace, on which an avatar idles."""
 
     kind = "video"
 

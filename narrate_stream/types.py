@@ -95,7 +95,8 @@ class AvatarMotion:
 
     offsets: (468, 3) cm, displacement of each landmark in the portrait's head space; gaze: (2, 2) cm, iris shift of
     right and left eye (x, y head axes); jaw: (3,) cm, displacement of the lower lip and jaw; view: (3, 3) the part of
-    the pose's rotation that is the viewer's: the camera that went round, not the head that turned.
+    the pose's rotation that is the viewer's: the camera that went round, not the head that turned; breath: cm the
+    shoulders are raised.
     """
 
     pose: Pose
@@ -103,6 +104,7 @@ class AvatarMotion:
     gaze: Array
     jaw: Array
     view: Array = field(default_factory=lambda: np.eye(3, dtype=np.float32))
+    breath: float = 0.0
 
     def state(self) -> dict[str, Any]:
         """A few numbers for stats and logs."""

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from narrate_stream.bundle import HybridModel
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lighting import Lighting
+from narrate_stream.ops.limits import eased_turn
 from narrate_stream.pipeline import still_motion
-from narrate_stream.retarget import IRISES, Retargeter, eye_widths, gaze_of, limited
+from narrate_stream.retarget import IRISES, Retargeter, eye_widths, gaze_of
 from narrate_stream.types import AvatarMotion, Image, Motion, Pose
 from offline.stills import Studio, photograph_framing
 from offline.target import FACE, Target, expression_of, seen_rotation
 
 F64 = NDArray[np.float64]
-LIMITS = 28.0, 20.0, 30.0  # degrees of yaw, pitch and roll: a still is looked at longer than a frame
+# degrees of yaw, pitch and roll, as in `ops.limits`: a still is looked at longer than a frame
+FREE, MOST = np.array([17.0, 12.0, 18.0]), np.array([28.0, 20.0, 30.0])
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def retargeted(
     """The model in the photograph's own pixels, with what is wanted of the target."""
     motion = following(model, target.motion) if expression else still_motion()
     turn = turn_between(model, target.motion) if pose else np.eye(3)
-    shown = limited(turn, LIMITS)
+    shown, _ = eased_turn(turn, FREE, MOST)
     motion = replace(motion, pose=Pose(shown.astype(np.float32)))
     lighting = target.lighting if light else Lighting("original", original=True)
     image = Studio(model, photograph_framing(model)).take(lighting, motion)

@@ -142,11 +142,12 @@ def ease(t: float) -> float:
 
 
 def play_script(model: HybridModel, script: Script) -> Iterator[tuple[Frame, AvatarMotion]]:
-    """The avatar's motion for every frame of the script."""
+    """The avatar's motion for every frame of the script in which somebody is seen."""
     driver, retarget = ScriptDriver(script), Retargeter(model)
     retarget.calibrate(driver.neutral)
     for frame in ScriptSource(script):
-        yield frame, retarget(driver(frame), 1 / float(script.fps))
+        if (motion := driver(frame)) is not None:
+            yield frame, retarget(motion, 1 / float(script.fps))
 
 
 class Stage:

@@ -36,6 +36,7 @@ class FakeAvatar:
         self.light: str | Lighting = "original"
         self.background, self.view = "original", View()
         self.grade = {"exposure": 0.0, "warmth": 0.0, "turn": 0.0}
+        self.idle = True
         self.calibrated, self.steps, self.closed = 0, 0, False
         self.threads: set[int] = set()
         self.fail = False
@@ -87,13 +88,17 @@ class FakeAvatar:
             raise NarrateError(f"there is no background called {background!r}")
         self.background = background
 
+    def set_idle(self, on: bool) -> None:
+        self.idle = on
+
     def calibrate(self) -> None:
         self.calibrated += 1
 
     def state(self) -> dict[str, Any]:
         view = {"yaw": self.view.yaw, "pitch": self.view.pitch}
         light = self.light.name if isinstance(self.light, Lighting) else self.light
-        return {"light": light, **self.grade, "view": view, "background": self.background, "tracking": True}
+        shown = {"light": light, **self.grade, "view": view, "background": self.background}
+        return {**shown, "tracking": True, "idle": self.idle}
 
     def close(self) -> None:
         if not self.closed:

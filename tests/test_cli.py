@@ -67,6 +67,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
         ["render", "m.narrate", "--drive", "c.mp4", "-o", "b.mp4", "--size", "511"],
         ["render", "m.narrate", "--drive", "c.mp4", "-o", "b.mp4", "--motion", "other"],
         ["render", "m.narrate", "--drive", "c.mp4", "-o", "b.mp4", "--style", "oil"],
+        ["track", "c.mp4"],
+        ["track", "c.mp4", "-o", "m.json", "--driver", "glance"],
         ["grid", "m.narrate", "-o", "b.png", "--poses", "1,2,3"],
         ["grid", "m.narrate", "-o", "b.png", "--poses", "left"],
         ["serve"],
@@ -92,6 +94,7 @@ COMMANDS = [
     "relight",
     "retarget",
     "render",
+    "track",
     "grid",
     "serve",
     "camera",
@@ -426,6 +429,7 @@ def test_render(stage: SimpleNamespace) -> None:
     assert len(pipeline.motions) == 12
     assert pipeline.motions[0] is None
     assert pipeline.closed
+    assert not pipeline.options.pop("idle")
     assert pipeline.views == []
     options = {k: v for k, v in pipeline.options.items() if k != "driver"}
     assert options == {
@@ -571,10 +575,13 @@ def test_serve(live: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None
         "size": 256,
         "light": "rim",
         "background": "blur",
+        "idle": True,
         "device": "cpu",
         "transfer": "first-order",
     }
     assert make({"size": 128}).options["size"] == 128
+    assert main(["serve", "one.narrate", "--port", str(free_port()), "--no-idle"]) == 0
+    assert live["make_avatar"]({}).options["idle"] is False
     for wrong in ({"model": "three"}, {"size": 1024}, {"size": 127}, {"size": True}, {"size": "256"}):
         with pytest.raises(NarrateError):
             make(wrong)
@@ -713,9 +720,10 @@ def test_camera(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["camera", "--remote", "ws://there:8080/ws", "--token", "t", "--light", "rim"]) == 0
     avatar, number, _ = asked[0]
     assert avatar.options["view"] == View(10, 0)
+    assert avatar.options["idle"]
     assert avatar.closed
     assert number == 2
-    start = {"light": "rim", "view": {"yaw": 0.0, "pitch": 0.0}}
+    start = {"light": "rim", "view": {"yaw": 0.0, "pitch": 0.0}, "idle": True}
     assert asked[1] == ("ws://there:8080/ws", 0, {"token": "t", "controls": start})
     assert "90 frames, 30.0 a second" in capsys.readouterr().err
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from narrate_stream.cli import main
+from offline.evaluate.motion import Result
 from offline.evaluate.run import Table
 
 ROW = {"<5": 9.1, "<15": 55.7, "<25": 88.2, "<30": 93.9, "mean": 15.1, "median": 13.8}
@@ -34,10 +35,40 @@ def test_an_empty_folder(command: str, why: str, tmp_path: Path, sentence: Calla
 
 
 @pytest.mark.parametrize(
-    "arguments", [["eval", "normals"], ["eval", "nothing", "x"], ["eval", "views", "x", "--limit", "0"]]
+    "arguments",
+    [["eval", "normals"], ["eval", "motion"], ["eval", "nothing", "x"], ["eval", "views", "x", "--limit", "0"]],
 )
 def test_wrong_usage(arguments: list[str]) -> None:
     assert main(arguments) == 2
+
+
+def test_motion_wants_clips(tmp_path: Path, sentence: Callable[[], str]) -> None:
+    folders = [str(tmp_path / "none"), str(tmp_path)]
+    for folder, why in zip(folders, ("there is no such folder", "holds no clip"), strict=True):
+        assert main(["eval", "motion", "--clips", folder]) == 1
+        assert why in sentence()
+
+
+def test_motion_prints_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    done = Result(failed={"b": "b.mp4: no face"}, sheet=[np.zeros((4, 8, 3), np.uint8)] * 2)
+    done.add("self", "avatar", "a", {"psnr": 25.3, "gaze": float("nan")})
+    asked: list[Any] = []
+    monkeypatch.setattr("offline.evaluate.motion.evaluate_motion", lambda *a, **k: asked.append((a, k)) or done)
+    monkeypatch.setattr("offline.stills.load_or_build", lambda path: f"model of {path.name}")
+    out, sheet = tmp_path / "out.json", tmp_path / "out.png"
+    options = ["--clips", str(tmp_path), "--json", str(out), "--sheet", str(sheet)]
+    assert main(["eval", "motion", "m.narrate", *options]) == 0
+    assert asked[0][0] == ([tmp_path / "a.mp4"], {"m": "model of m.narrate"})
+    shown = capsys.readouterr()
+    assert "self: mean over 1 cases" in shown.out
+    assert "25.30" in shown.out
+    assert "b is left out: b.mp4: no face" in shown.err
+    written = json.loads(out.read_text())
+    assert written["cases"]["self"]["avatar"]["a"] == {"psnr": 25.3, "gaze": None}
+    assert sheet.exists()
 
 
 def test_outputs_are_refused_before_the_work(tmp_path: Path, sentence: Callable[[], str]) -> None:

@@ -15,7 +15,7 @@ from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_scri
 from narrate_stream.errors import DeviceError, LightError, NarrateError
 from narrate_stream.ops.grading import Grade
 from narrate_stream.ops.lighting import Lighting, ambient, sun
-from narrate_stream.pipeline import HOLD, Pipeline, seen_from, still_motion
+from narrate_stream.pipeline import HOLD, IDLE_AFTER, IDLE_EASE, Pipeline, seen_from, still_motion
 from narrate_stream.types import Frame, Motion, View
 
 SIZE = 128
@@ -43,7 +43,9 @@ class Sees:
 
 def turned(**pose: float) -> Motion:
     script = parse_script({"version": 1, "frames": [{"time": 0, "pose": pose, "expression": {"jawOpen": 0.6}}]})
-    return ScriptDriver(script)(frame(0))
+    motion = ScriptDriver(script)(frame(0))
+    assert motion is not None
+    return motion
 
 
 def test_without_a_driver_the_portrait_rests(model: HybridModel) -> None:
@@ -97,6 +99,67 @@ def test_a_lost_face_eases_to_the_portrait(model: HybridModel) -> None:
     assert np.abs(np.diff(lost)).max() < 0.5 * away[19]  # nor home at once
     assert lost[-1] < 0.6
     assert not pipeline.state()["tracking"]
+
+
+def test_a_face_that_comes_back_takes_over_smoothly(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(yaw=20), 20))
+    for i in range(60):
+        pipeline.step(frame(i))
+    assert pipeline.state()["pose"]["yaw"] == pytest.approx(0, abs=0.2)
+    yaws = []
+    for i in range(60, 80):
+        pipeline.play(frame(i), turned(yaw=20))
+        yaws.append(pipeline.state()["pose"]["yaw"])
+    assert np.diff([0.0, *yaws]).max() < 5
+    assert yaws[-1] == pytest.approx(20, abs=0.5)
+
+
+def test_a_single_lost_frame_leaves_hardly_a_trace(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(yaw=20), 20))
+    for i in range(21):
+        pipeline.step(frame(i))
+    pipeline.play(frame(21), turned(yaw=20))
+    assert pipeline.state()["pose"]["yaw"] == pytest.approx(20, abs=1.5)
+    pipeline.play(frame(22), turned(yaw=20))
+    assert pipeline.state()["pose"]["yaw"] == pytest.approx(20, abs=0.3)
+
+
+def idling(model: HybridModel, seconds: float) -> tuple[Pipeline, list[np.ndarray]]:
+    pipeline = Pipeline(model, size=SIZE, idle=True)
+    return pipeline, [pipeline.step(frame(i)).image.astype(int) for i in range(int(30 * seconds))]
+
+
+def test_a_portrait_that_nobody_drives_lives_if_it_may(model: HybridModel) -> None:
+    pipeline, shown = idling(model, 10)
+    rest = Pipeline(model, size=SIZE).step(frame(0)).image
+    assert np.array_equal(shown[int(30 * IDLE_AFTER) - 2], rest)  # not at once
+    steps = [float(np.abs(b - a).mean()) for a, b in pairwise(shown)]
+    assert max(steps[: int(30 * (IDLE_AFTER + 1))]) < 0.3  # it fades in
+    assert 0 < np.median(steps[120:]) < 0.4  # it breathes, and no more
+    eyes = np.s_[SIZE * 3 // 8 : SIZE // 2, SIZE * 5 // 16 : SIZE * 11 // 16]
+    closed = [float(np.abs(image[eyes] - rest[eyes]).mean()) for image in shown]
+    assert max(closed) > 3 * np.median(closed[120:])  # it blinks
+    assert pipeline.state()["idle"]
+    assert all(np.array_equal(a, b) for a, b in zip(shown, idling(model, 10)[1], strict=True))
+
+
+def test_idling_is_switched_off_softly_and_ends_at_rest(model: HybridModel) -> None:
+    pipeline, shown = idling(model, 6)
+    rest = Pipeline(model, size=SIZE).step(frame(0)).image
+    pipeline.set_idle(False)
+    after = [pipeline.step(frame(180 + i)).image.astype(int) for i in range(int(30 * IDLE_EASE) + 3)]
+    assert np.abs(after[0] - shown[-1]).mean() < 0.4
+    assert np.array_equal(after[-1], rest)
+    assert not pipeline.state()["idle"]
+
+
+def test_a_driver_ends_the_idling_without_a_jump(model: HybridModel) -> None:
+    pipeline, shown = idling(model, 6)
+    neutral = turned()
+    pipeline.retarget.calibrate(neutral)
+    after = [pipeline.play(frame(180 + i), neutral).image.astype(int) for i in range(20)]
+    steps = [float(np.abs(b - a).mean()) for a, b in pairwise([shown[-1], *after])]
+    assert max(steps) < 0.8
 
 
 def test_motion_is_not_lost_when_time_stands_still_or_jumps(model: HybridModel) -> None:
@@ -219,6 +282,17 @@ def test_backgrounds(model: HybridModel) -> None:
     assert (blurred[2, 2] != [0, 255, 0]).any()
     face = np.s_[SIZE // 2 - 4 : SIZE // 2 + 4, SIZE // 2 - 4 : SIZE // 2 + 4]
     assert np.array_equal(blurred[face], shown[face])
+
+
+def test_a_turn_beyond_the_limits_is_disclosed(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE, driver=Sees(turned(yaw=55, pitch=10), 40))
+    for i in range(40):
+        pipeline.step(frame(i))
+    state = pipeline.state()
+    assert set(state["held_back"]) == {"yaw"}
+    assert state["pose"]["yaw"] + state["held_back"]["yaw"] == pytest.approx(55, abs=0.3)
+    pipeline.step(frame(40))
+    assert pipeline.state()["held_back"] == {}  # nobody is there who could be held back
 
 
 def test_calibrating_takes_the_next_face_for_the_neutral(model: HybridModel) -> None:

@@ -69,6 +69,17 @@ def test_a_turn_moves_head_and_not_shoulders(model: HybridModel, angles: tuple[f
     assert still.any()
 
 
+def test_a_breath_lifts_the_shoulders_and_neither_head_nor_border(model: HybridModel) -> None:
+    lift = Deformer(model)(replace(still_motion(), breath=0.2)) - model.vertices
+    assert np.abs(lift[:, [0, 2]]).max() < 1e-5
+    assert np.abs(lift[model.head_weight > 0.999]).max() < 1e-5
+    row = model.camera.project(model.vertices)[:, 1]
+    assert np.abs(lift[row > 0.99 * model.canvas[1]]).max() < 0.005
+    body = (model.head_weight < 0.01) & (row < 0.75 * model.canvas[1])
+    assert lift[body, 1] == pytest.approx(0.2, abs=0.01)
+    assert body.any()
+
+
 @pytest.mark.parametrize("yaw", [-20, 20])
 def test_yaw_turns_the_face_to_its_side(studio: Studio, yaw: float) -> None:
     rest, turned = (nose_offset(studio.shoot("original", View(y, 0))) for y in (0.0, yaw))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,17 +12,15 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.channels import CHANNELS, expressive_face
 from narrate_stream.drivers.mesh import neutral_motion
 from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
+from narrate_stream.ops.limits import BELIEVABLE, MOST
 from narrate_stream.retarget import (
     LOWER_LIDS,
     LOWER_LIP,
-    PITCH_LIMIT,
     UPPER_LIDS,
     UPPER_LIP,
-    YAW_LIMIT,
     Retargeter,
     lid_openings,
     neutral_score,
-    soft_limited,
 )
 from narrate_stream.types import AvatarMotion, Motion
 
@@ -79,19 +78,17 @@ def test_the_head_turns_as_the_driver_does(
     assert back[which] == pytest.approx(-angles[which], abs=0.3)
 
 
-def test_a_wild_turn_is_limited(retarget: Retargeter) -> None:
-    yaw, pitch, _ = angles_from_rotation(settled(retarget, face(angles=(85, 60, 0))).pose.rotation)
-    assert 0.7 * YAW_LIMIT < yaw <= YAW_LIMIT
-    assert 0.6 * PITCH_LIMIT < pitch <= PITCH_LIMIT
-
-
-def test_the_soft_limit_is_smooth_and_odd() -> None:
-    x = np.linspace(-200, 200, 2001)
-    y = np.array([soft_limited(float(v), 48) for v in x])
-    assert (np.diff(y) >= 0).all()
-    assert y == pytest.approx(-y[::-1])
-    assert y[np.abs(x) < 28] == pytest.approx(x[np.abs(x) < 28])
-    assert np.abs(y).max() <= 48
+@pytest.mark.parametrize("mode", ["relative", "absolute"])
+def test_a_wild_turn_is_eased_and_told(model: HybridModel, mode: Literal["relative", "absolute"]) -> None:
+    own, retarget = own_motion(model), Retargeter(model, mode)
+    retarget.calibrate(own)
+    wild = replace(own, rotation=(rotation_from_angles(55, -30, 0) @ own.rotation).astype(np.float32))
+    shown = angles_from_rotation(settled(retarget, wild).pose.rotation)
+    assert BELIEVABLE[0] < shown[0] < MOST[0]
+    assert BELIEVABLE[1] < -shown[1] < MOST[1]
+    assert shown + retarget.held_back == pytest.approx([55, -30, 0], abs=0.1)
+    settled(retarget, own)
+    assert not retarget.held_back.any()
 
 
 def test_a_blink_closes_the_portraits_eyes(retarget: Retargeter, model: HybridModel) -> None:
@@ -168,6 +165,34 @@ def test_absolute_motion_takes_the_drivers_pose(model: HybridModel) -> None:
     turned = replace(own, rotation=(rotation_from_angles(20, 0, 0) @ own.rotation).astype(np.float32))
     found = settled(retarget, turned).pose.rotation @ model.rotation
     assert found == pytest.approx(turned.rotation, abs=0.01)
+
+
+def test_a_face_whose_origin_was_found_elsewhere_turns_on_the_spot(model: HybridModel) -> None:
+    """The same head, its origin 1.5 cm higher: what turns must end at the same place."""
+    lift = np.array([0, 1.5, 0.5], np.float32)
+    own, turn = own_motion(model), rotation_from_angles(10, 8, -18).astype(np.float32)
+    ends = []
+    for away in (np.zeros(3, np.float32), lift):
+        moved = replace(own, landmarks=own.landmarks - away, translation=own.translation + own.rotation @ away)
+        retarget = Retargeter(model, "absolute")
+        retarget.calibrate(moved)
+        spun = replace(moved, rotation=turn @ own.rotation, translation=own.translation + turn @ own.rotation @ away)
+        ends.append(settled(retarget, spun).pose)
+    assert ends[1].rotation == pytest.approx(ends[0].rotation, abs=1e-5)
+    assert ends[1].translation == pytest.approx(ends[0].translation, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [0.8, 1.25])
+def test_a_face_measured_smaller_and_nearer_is_no_step_forward(model: HybridModel, size: float) -> None:
+    own, retarget = own_motion(model), Retargeter(model, "absolute")
+    same = replace(own, landmarks=own.landmarks * np.float32(size), translation=own.translation * np.float32(size))
+    retarget.calibrate(same)
+    out = settled(retarget, same)
+    assert out.pose.translation == pytest.approx(np.zeros(3), abs=0.05)
+    far = replace(same, translation=same.translation * np.float32(1.3))
+    retarget = Retargeter(model, "absolute")
+    retarget.calibrate(far)
+    assert settled(retarget, far).pose.translation[2] == pytest.approx(0.3 * model.translation[2], rel=0.1)
 
 
 def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:

@@ -251,6 +251,7 @@ def test_frames_return_with_controls_and_stats_and_sound() -> None:
             stats = (await until(lambda: [m["stats"] for m in peer.messages if "stats" in m]))[-1]
             assert stats["fps_in"] > 5
             assert stats["stage_ms"]["render"] > 0
+            assert stats["held_back"] == {}
             assert stats["tracking"] is True
             await until(lambda: len(peer.sounds) > 5)
 
@@ -385,3 +386,10 @@ def mutate(sdp: str, rng: random.Random) -> str:
         else:
             lines[at] = lines[at].replace("sendrecv", "inactive").replace("actpass", "holdconn").replace("udp", "sctp")
     return "\r\n".join(lines) + "\r\n"
+
+
+def test_idle_is_a_control_like_the_others() -> None:
+    avatar = FakeAvatar()
+    assert rtc.apply_control(avatar, {"idle": False})["idle"] is False
+    assert rtc.apply_control(avatar, {"idle": True, "light": "neon"})["idle"] is True
+    avatar.close()

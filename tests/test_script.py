@@ -27,7 +27,9 @@ def document(*frames: dict[str, Any], fps: float = 30) -> dict[str, Any]:
 
 
 def motion_of(script: Script, seconds: float) -> Motion:
-    return ScriptDriver(script)(Frame(np.zeros((64, 64, 3), np.uint8), round(seconds * 1000), Fraction(1, 1000)))
+    motion = ScriptDriver(script)(Frame(np.zeros((64, 64, 3), np.uint8), round(seconds * 1000), Fraction(1, 1000)))
+    assert motion is not None
+    return motion
 
 
 # ------------------------------------------------------------------ the document
@@ -36,21 +38,25 @@ def motion_of(script: Script, seconds: float) -> Motion:
 @pytest.mark.parametrize(
     ("change", "entry"),
     [
-        ({"version": 2}, "version must be 1, not 2"),
-        ({"version": True}, "version must be 1"),
-        ({"fps": 0}, "fps must be a number from 1 to 240, not 0"),
+        ({"version": 3}, "version must be 1 or 2, not 3"),
+        ({"version": True}, "version must be 1 or 2"),
+        ({"version": [2]}, "version must be 1 or 2, not [2]"),
+        ({"neutral": 3}, "neutral must be an object, not 3"),
+        ({"neutral": {"yaw": 999}}, "neutral.yaw must be a number from -180 to 180, not 999"),
+        ({"frames": [{"time": 0, "confidence": "x"}]}, "frames[0].confidence must be a number from 0 to 1"),
+        ({"fps": 0}, "fps must be a number from 1 to 480, not 0"),
         ({"fps": "30"}, "fps must be a number"),
         ({"frames": []}, "frames must be a list with at least one entry"),
         ({"frames": {"time": 0}}, "frames must be a list"),
-        ({"speed": 2}, "the script has an unknown entry 'speed'; known are version, fps, frames"),
+        ({"speed": 2}, "the script has an unknown entry 'speed'; known are version, fps, neutral, frames"),
         ({"frames": [7]}, "frames[0] must be an object, not 7"),
         ({"frames": [{"pose": {}}]}, "frames[0] has no time"),
         ({"frames": [{"time": -1}]}, "frames[0].time must be a number from 0 to 3600, not -1"),
         ({"frames": [{"time": 0}, {"time": 0}]}, "frames[1].time must be later than 0, not 0"),
         ({"frames": [{"time": 0, "pose": {"yow": 3}}]}, "frames[0].pose has an unknown entry 'yow'"),
         ({"frames": [{"time": 0, "pose": {"yaw": True}}]}, "frames[0].pose.yaw must be a number"),
-        ({"frames": [{"time": 0, "pose": {"z": 60}}]}, "frames[0].pose.z must be a number from -40 to 40, not 60"),
-        ({"frames": [{"time": 0, "gaze": {"x": 1.5}}]}, "frames[0].gaze.x must be a number from -1 to 1, not 1.5"),
+        ({"frames": [{"time": 0, "pose": {"z": 60}}]}, "frames[0].pose.z must be a number from -900 to 50, not 60"),
+        ({"frames": [{"time": 0, "gaze": {"x": 2.5}}]}, "frames[0].gaze.x must be a number from -2 to 2, not 2.5"),
         ({"frames": [{"time": 0, "expression": {"jawOpn": 1}}]}, "frames[0].expression has an unknown entry 'jawOpn'"),
         ({"frames": [{"time": 0, "expression": {"jawOpen": 2}}]}, "frames[0].expression.jawOpen must be a number"),
         ({"frames": [{"time": 0, "expression": [1]}]}, "frames[0].expression must be an object, not [1]"),
@@ -90,10 +96,48 @@ def test_everything_but_time_may_be_left_out() -> None:
     assert np.allclose(motion_of(script, 0).landmarks, ScriptDriver(script).neutral.landmarks, atol=1e-6)
 
 
+def test_a_script_of_version_1_still_plays() -> None:
+    script = parse_script({"version": 1, "frames": [{"time": 0, "pose": {"yaw": 5}}, {"time": 1}]})
+    assert motion_of(script, 0.5).confidence == 1
+    assert angles_from_rotation(motion_of(script, 0).rotation) == pytest.approx([5, 0, 0], abs=1e-4)
+    assert ScriptDriver(script).neutral.rotation == pytest.approx(np.eye(3))
+
+
+def test_relative_motion_counts_from_the_neutral() -> None:
+    script = parse_script({**document({"time": 0}), "neutral": {"yaw": 12, "z": -30}})
+    neutral = ScriptDriver(script).neutral
+    assert angles_from_rotation(neutral.rotation) == pytest.approx([12, 0, 0], abs=1e-4)
+    assert neutral.translation == pytest.approx([0, 0, -90])
+
+
+def test_nobody_is_seen_from_a_key_frame_without_confidence_to_the_next() -> None:
+    yaw, nobody = {"pose": {"yaw": 8}}, {"confidence": 0}
+    script = parse_script(document({"time": 0, **yaw}, {"time": 1, **nobody}, {"time": 2, "confidence": 0.5}))
+    driver = ScriptDriver(script)
+
+    def at(seconds: float) -> Motion | None:
+        return driver(Frame(np.zeros((64, 64, 3), np.uint8), round(seconds * 1000), Fraction(1, 1000)))
+
+    last = at(0.9)
+    assert last is not None
+    assert angles_from_rotation(last.rotation)[0] == pytest.approx(8, abs=1e-4)  # it does not drift to the lost one
+    assert at(1.0) is None
+    assert at(1.9) is None
+    assert motion_of(script, 2.0).confidence == 0.5
+
+
+@pytest.mark.parametrize("fps", [24, 25, 29.97, 30, 59.94, 60, 120])
+def test_rounded_times_lose_no_frame(fps: float) -> None:
+    rate = Fraction(fps).limit_denominator(1001)
+    for count in (2, 30, 47, 300):
+        frames = [{"time": round(float(i / rate), 5)} for i in range(count)]
+        assert parse_script(document(*frames, fps=fps)).frames == count
+
+
 def test_a_script_survives_its_own_file(tmp_path: Path) -> None:
     script = talking_script(2, seed=5)
     path = tmp_path / "talk.json"
-    path.write_text(json.dumps(script.as_json()))
+    path.write_text(script.as_text())
     again = load_script(path)
     assert (again.fps, again.frames) == (script.fps, script.frames)
     for t in (0.0, 0.71, 1.9):

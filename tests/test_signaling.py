@@ -70,6 +70,7 @@ def test_a_large_offer_is_refused() -> None:
         ({"calibrate": True}, {"calibrate": True}),
         ({"exposure": -1.5, "warmth": 40, "turn": 270}, {"exposure": -1.5, "warmth": 40.0, "turn": 270.0}),
         ({"light": "upload:3", "background": "environment"}, {"light": "upload:3", "background": "environment"}),
+        ({"idle": False}, {"idle": False}),
     ],
 )
 def test_controls(given: dict[str, object], wanted: dict[str, object]) -> None:
@@ -121,6 +122,8 @@ def test_controls(given: dict[str, object], wanted: dict[str, object]) -> None:
             {"background": "#12"},
             {"background": {}},
             {"calibrate": 1},
+            {"idle": 1},
+            {"idle": "on"},
             {"calibrate": False},
             {"reboot": True},
             {"style": "a b"},

@@ -21,6 +21,7 @@ from narrate_stream.cli.render import render
 from narrate_stream.cli.retarget import retarget
 from narrate_stream.cli.serve import serve
 from narrate_stream.cli.stills import grid, maps, relight, view
+from narrate_stream.cli.track import track_motion
 from narrate_stream.errors import NarrateError
 
 INTERRUPTED = 130
@@ -53,7 +54,9 @@ def app() -> None:
     """
 
 
-for command in (demo, build, maps, view, relight, retarget, render, grid, serve, camera, bench, evaluate, doctor):
+for command in (demo, build, maps, view, relight, retarget, render, track_motion, grid):
+    app.add_command(command)
+for command in (serve, camera, bench, evaluate, doctor):
     app.add_command(command)
 
 

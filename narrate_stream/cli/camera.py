@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from narrate_stream.cli.console import open_light, open_model, say
-from narrate_stream.cli.options import PATH, EvenSize, device_option, light_option, view_options
+from narrate_stream.cli.options import PATH, EvenSize, device_option, idle_option, light_option, view_options
 
 
 @click.command(short_help="Send the avatar to a virtual camera.")
@@ -28,6 +28,7 @@ from narrate_stream.cli.options import PATH, EvenSize, device_option, light_opti
 @click.option("--size", type=EvenSize(128, 1024), default=512, show_default=True, help="Side of the avatar's picture.")
 @light_option
 @view_options
+@idle_option
 @device_option
 def camera(model: Path | None, webcam: int, remote: str | None, token: str | None, **options: Any) -> None:
     """Send the avatar to a virtual camera (extra `camera`; OBS, or v4l2loopback on Linux)."""
@@ -36,7 +37,11 @@ def camera(model: Path | None, webcam: int, remote: str | None, token: str | Non
     from narrate_stream.camera import run_camera, run_remote
 
     if remote is not None:
-        start = {"light": options["light"], "view": {"yaw": options["yaw"], "pitch": options["pitch"]}}
+        start = {
+            "light": options["light"],
+            "view": {"yaw": options["yaw"], "pitch": options["pitch"]},
+            "idle": options["idle"],
+        }
         say(f"the virtual camera shows {remote} (Ctrl-C stops)")
         done = run_remote(remote, webcam, token=token, controls=start)
     else:
@@ -63,5 +68,6 @@ def make_avatar(model: Path, options: dict[str, Any]) -> Any:
         size=options["size"],
         light=light,
         view=View(options["yaw"], options["pitch"]),
+        idle=options["idle"],
         device=options["device"],
     )

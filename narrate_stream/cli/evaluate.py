@@ -12,6 +12,7 @@ import click
 
 from narrate_stream.cli.console import open_model, say
 from narrate_stream.cli.options import PATH, Commands, EvenSize, F
+from narrate_stream.cli.serve import named
 from narrate_stream.cli.stills import ListCommand
 from narrate_stream.errors import NarrateError
 
@@ -150,7 +151,49 @@ def consistency(models: tuple[Path, ...], lights: tuple[str, ...], frames: int, 
     write_json(json_file, {"eval": "consistency", "frames": frames, "rows": rows})
 
 
-for command in (normals, relight, views, shading, consistency):
+@click.command(short_help="How well avatars follow real clips.")
+@click.argument("portraits", metavar="[PORTRAIT|MODEL]...", nargs=-1, type=PATH)
+@click.option("--clips", type=PATH, metavar="DIR", required=True, help="A folder with driving clips.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N clips.")
+@click.option("--sheet", type=PATH, metavar="OUT.png", help="Driver over avatar at telling moments of every case.")
+@JSON
+def motion(
+    portraits: tuple[Path, ...], clips: Path, limit: int | None, sheet: Path | None, json_file: Path | None
+) -> None:
+    """Every clip of --clips drives an avatar built from its own most neutral frame (self), and every PORTRAIT (cross).
+
+    \b
+    l1 psnr ssim   of the head, dB, self only
+    akd            landmarks apart, % of the distance of the outer eye corners; cross: of their ways from the first
+                   frame, head and proportions taken out; akd_rel: over the driver's own way (doing nothing is 1)
+    apd            yaw, pitch and roll apart, degrees
+    blink mouth gaze   correlation with the driver's, and x_...: amplitude over the driver's; gaze is sideways
+    jitter         acceleration above 5 Hz over the driver's: above 1 trembles, much below lags
+    lag            frames that the avatar comes later
+    shape          % by which the skull's landmarks leave the portrait's proportions (not AED: that needs a network)
+    failed         share of the driver's frames without a face in the avatar's
+    wobble_px      an avatar of 512 pixels whose driver is one frame again and again, with noise; seen_px: as the
+                   detector sees it; driver_px: the driving frames, as it sees those
+    lag_...        frames at 30 a second behind fast scripted motion
+    """
+    check_outputs(json_file, sheet)
+    from offline.evaluate.clips import clips_in
+    from offline.evaluate.motion import FORMATS, evaluate_motion
+
+    paths = clips_in(clips, limit)
+    models = {name: open_model(path) for name, path in named(portraits).items()}
+    result = evaluate_motion(paths, models, sheet=sheet is not None, progress=say)
+    for name, why in result.failed.items():
+        say(f"{name} is left out: {why}")
+    for name, rows in result.tables.items():
+        show(f"{name}: mean over {len(next(iter(result.cases[name].values())))} cases", rows, FORMATS[name])
+    if sheet:
+        write_sheet(sheet, result.sheet)
+    numbers = {"tables": result.tables, "cases": result.cases, "failed": result.failed}
+    write_json(json_file, {"eval": "motion", "data": str(clips), **numbers})
+
+
+for command in (normals, relight, views, shading, consistency, motion):
     evaluate.add_command(command)
 
 

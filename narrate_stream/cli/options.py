@@ -104,6 +104,12 @@ def device_option(function: F) -> F:
     return click.option("--device", type=DEVICES, default="cpu", show_default=True, help=text)(function)
 
 
+def idle_option(function: F) -> F:
+    """--idle / --no-idle."""
+    text = "Breathe, blink and sway a little while no face is seen."
+    return click.option("--idle/--no-idle", default=True, show_default=True, help=text)(function)
+
+
 def light_option(function: F) -> F:
     """--light."""
     text = "The light, see `narrate --help`."

@@ -56,6 +56,7 @@ ORBIT = 25.0  # degrees to each side
 @background_option
 @view_options
 @click.option("--orbit", is_flag=True, help=f"Swing the view {ORBIT:g} degrees to each side over the clip.")
+@click.option("--idle", is_flag=True, help="Breathe and blink where the clip shows no face [default: rest].")
 @driver_option
 @click.option("--style", type=click.Choice(["none"]), default="none", help="Styles come with a later release.")
 @device_option
@@ -109,6 +110,7 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
         grade=options["grade"],
         background=options["background"],
         view=View(options["yaw"], options["pitch"]),
+        idle=options["idle"],
         device=options["device"],
     )
 

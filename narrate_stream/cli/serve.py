@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from narrate_stream.cli.console import open_light, open_model, say
-from narrate_stream.cli.options import PATH, EvenSize, device_option, driver_option, light_option
+from narrate_stream.cli.options import PATH, EvenSize, device_option, driver_option, idle_option, light_option
 from narrate_stream.errors import NarrateError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 @click.option("--size", type=EvenSize(128, 1024), default=512, show_default=True, help="Side of the avatar's picture.")
 @light_option
 @driver_option
+@idle_option
 @device_option
 def serve(
     models: tuple[Path, ...], host: str, port: int, tls_cert: Path | None, tls_key: Path | None, **options: Any
@@ -56,7 +57,9 @@ def serve(
     check_port(host, port)
     paths, light = named(models), open_light(options["light"])
     loaded = {name: open_model(path) for name, path in paths.items()}
-    make_avatar = avatar_maker(loaded, options["size"], light, options["device"], options["driver"])
+    make_avatar = avatar_maker(
+        loaded, options["size"], light, options["device"], options["driver"], idle=options["idle"]
+    )
     make_thumbnail = thumbnail_maker(loaded)
     warn_of_exposure(host, options["token"], secure=tls_cert is not None)
     run(
@@ -107,7 +110,13 @@ def run(
 
 
 def avatar_maker(
-    models: dict[str, Any], size: int, light: str | Lighting, device: str, transfer: Any = "mesh"
+    models: dict[str, Any],
+    size: int,
+    light: str | Lighting,
+    device: str,
+    transfer: Any = "mesh",
+    *,
+    idle: bool = True,
 ) -> Callable[[dict[str, Any]], Avatar]:
     """What makes a frame path for one peer, from the options of its offer.
 
@@ -129,6 +138,7 @@ def avatar_maker(
             size=chosen_size(options, size),
             light=options.get("light") or light,
             background=options.get("background") or "relit",
+            idle=idle,
             device=device,
         )
         return avatar

@@ -26,6 +26,7 @@ JAW_ANGLE = 22.0  # degrees of jawOpen 1
 HINGE = np.array([0.0, -2.2, 1.2])  # cm, the jaw's axis: the line through both joints, just before the ears
 GLIDE = 1.1  # cm the joints slide forward on the way
 LOOK = np.array([0.52, 0.34])  # cm the irises move at gaze 1, sideways and up
+FARTHEST = 2.0  # the most gaze there is: detectors report such looks
 FIRM = 0.03  # how much the smooth extension is also a short one: 0 overshoots between far handles
 
 _MIDDLE = ("jawOpen", "jawForward", "jawLeft", "jawRight", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft",
@@ -265,7 +266,7 @@ def kept_apart(points: F64) -> F64:
 
 
 def expressive_face(weights: Mapping[str, float], gaze: tuple[float, float] = (0.0, 0.0)) -> F64:
-    """(478, 3) cm, head space: the canonical face with these channels (0..1) and this look (-1..1, x to the image's
+    """(478, 3) cm, head space: the canonical face with these channels (0..1) and this look (-2..2, x to the image's
     right, y up). Unknown names raise KeyError."""
     unknown = [name for name in weights if name not in CHANNELS]
     if unknown:
@@ -274,7 +275,7 @@ def expressive_face(weights: Mapping[str, float], gaze: tuple[float, float] = (0
     look = _look(weights, gaze)
     active = {name: float(w) for name, w in weights.items()}
     for side, (_, up) in zip(("Right", "Left"), look, strict=True):
-        active["eyeLookUp" + side], active["eyeLookDown" + side] = max(up, 0.0), max(-up, 0.0)
+        active["eyeLookUp" + side], active["eyeLookDown" + side] = np.clip([up, -up], 0, 1)  # lids go that far only
     face = canonical().landmarks.copy()
     moved = face[:LANDMARKS] + np.tensordot([active.get(name, 0.0) for name in names], fields, 1)
     moved = close_lips(open_jaw(moved, active.get("jawOpen", 0.0)), active.get("mouthClose", 0.0))
@@ -285,9 +286,9 @@ def expressive_face(weights: Mapping[str, float], gaze: tuple[float, float] = (0
 
 
 def _look(weights: Mapping[str, float], gaze: tuple[float, float]) -> F64:
-    """(2, 2) look of the right and left eye (x, y), -1..1: the gaze and the eyes' own channels together."""
+    """(2, 2) look of the right and left eye (x, y), -2..2: the gaze and the eyes' own channels together."""
     out = np.tile(np.asarray(gaze, np.float64), (2, 1))
     for row, side, inward in ((0, "Right", 1.0), (1, "Left", -1.0)):
         out[row, 0] += inward * (weights.get("eyeLookIn" + side, 0.0) - weights.get("eyeLookOut" + side, 0.0))
         out[row, 1] += weights.get("eyeLookUp" + side, 0.0) - weights.get("eyeLookDown" + side, 0.0)
-    return np.clip(out, -1, 1)
+    return np.clip(out, -FARTHEST, FARTHEST)
