@@ -213,10 +213,10 @@ def test_nothing_pops_on_the_way_from_the_own_light_and_back(model: HybridModel)
     shown = [pipeline.step(frame(0)).image.astype(int)]
     for n, light in enumerate(("rembrandt", "original")):
         pipeline.set_light(light)
-        shown += [pipeline.step(frame(20 * n + i)).image.astype(int) for i in range(1, 18)]
+        shown += [pipeline.step(frame(17 * n + i)).image.astype(int) for i in range(1, 18)]
     steps = np.array([np.abs(b - a).mean() for a, b in pairwise(shown)])
     for fade in (steps[:17], steps[17:]):
-        assert fade[0] == fade.max()  # most at once, less and less after it, and no jump where the fade ends
+        assert fade[0] == fade.max() < 0.5 * fade.sum()  # most at first, less and less, and no jump where it ends
         assert fade[8:].max() < 0.15 * fade.max()
     assert np.array_equal(shown[-1], shown[0])
 
