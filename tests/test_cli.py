@@ -270,6 +270,11 @@ def test_the_light_of_a_picture_is_looked_up_before_a_model_is_opened(fake: Fake
     assert asked == [Path("a b.jpg"), Path("m.narrate"), "its light"]
 
 
+def test_an_image_light_names_its_picture(tmp_path: Path, sentence: Callable[[], str]) -> None:
+    assert main(["relight", "m.narrate", "--light", "image:", "-o", str(tmp_path / "o.png")]) == 1
+    assert "image:FILE" in sentence()
+
+
 def test_retarget_says_what_it_took_and_what_it_held_back(
     fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from narrate_stream.errors import LightError
+
 if TYPE_CHECKING:
     from narrate_stream.ops.lighting import Lighting
 
@@ -66,6 +68,8 @@ def open_light(text: str) -> str | Lighting:
     """A LIGHT: `image:FILE` looked up, every other as it was typed. Raises LightError."""
     if not text.startswith("image:"):
         return text
+    if text == "image:":
+        raise LightError("'image:' names no picture: write image:FILE")
     from offline.target import light_of_picture
 
     return light_of_picture(Path(text[6:]))
