@@ -69,6 +69,14 @@ def test_out_of_sight_and_shadow_do_not_count() -> None:
     assert row["residual"] > 5
 
 
+def test_frames_that_show_nothing_leave_the_rest_alone() -> None:
+    seen = np.ones(PHYSICS.shape, np.bool_)
+    seen[10:15] = False
+    row = track(np.where(seen, PHYSICS + 0.1, np.nan), seen, seen).row()
+    assert row["offset"] == pytest.approx(10 / np.sqrt((PHYSICS[seen] ** 2).mean()))
+    assert row["residual"] == pytest.approx(0, abs=1e-9)
+
+
 def test_sequences() -> None:
     light = Light.of(preset("split"))
     turn = turning(light, 11)

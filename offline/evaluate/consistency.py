@@ -87,7 +87,7 @@ class Track:
     def row(self) -> Row:
         """A line of the table."""
         level = rms(self.physics[self.seen]) / 100
-        off = self.shown - self.physics
+        off = np.where(self.seen, self.shown - self.physics, 0)
         constant = held(off, self.seen)
         return {
             "residual": rms((off - constant)[self.seen]) / level,
@@ -170,23 +170,15 @@ class Stand:
         physics, lit = sight.shading(shone, bounce), sight.where(shone.taken < TAKEN)
         found = {"live": Track(sight.shown(core), physics, sight.seen, lit)}
         if self.networks is not None:
-            normals = self.estimated(fuse(core, fringe, pose.gbuffer, np.zeros_like(core)), pose, sight)
-            again = Truth(pose.mesh, moment.light, samples=SAMPLES).shone(replace(sight.surface, normal=normals))
-            known = sight.seen & bool(np.isfinite(normals).all())
-            found["per view"] = Track(sight.shading(again, bounce), physics, known, lit & known)
+            marks = self.detector(picture := fuse(core, fringe, pose.gbuffer, np.zeros_like(core)))
+            if marks is None:  # a frame without a face tells nothing
+                nowhere = np.zeros_like(lit)
+                found["per view"] = Track(np.zeros_like(physics), physics, nowhere, nowhere)
+            else:
+                normals = estimated_normals(self.networks, picture, marks, sight)
+                again = Truth(pose.mesh, moment.light, samples=SAMPLES).shone(replace(sight.surface, normal=normals))
+                found["per view"] = Track(sight.shading(again, bounce), physics, sight.seen, lit)
         return found
-
-    def estimated(self, picture: Image, pose: Pose, sight: Sight) -> F64:
-        """Normals (n, 3) that F_N sees in a frame where the places are in sight, the mesh's where it does not believe
-        itself; nan where the detector finds no face."""
-        marks = self.detector(picture)
-        if marks is None or self.networks is None:
-            return np.full_like(sight.surface.normal, np.nan)
-        camera = self.sitting.renderer.camera
-        guess = estimate(self.networks, picture, coverage(pose.gbuffer), marks.astype(np.float64), camera)
-        normal, believed = guess.normal[sight.pixel], guess.confidence[sight.pixel][:, None]
-        mixed = sight.surface.outward + (normal - sight.surface.outward) * believed
-        return np.asarray(mixed / np.linalg.norm(mixed, axis=-1, keepdims=True), np.float64)
 
 
 class Sight:
@@ -225,6 +217,16 @@ class Sight:
         """(P,) the same of the light that is `shone` (n) there, through the same tone curve."""
         picture = developed(self.albedo, self.pose.gloss[self._which], shone, bounce)
         return self.where((linear_from_srgb(picture) / self.albedo).mean(-1))
+
+
+def estimated_normals(networks: Networks, picture: Image, marks: F64, sight: Sight) -> F64:
+    """(n, 3) what F_N sees in a frame with landmarks `marks` where the places are in sight; the mesh's normals where it
+    does not believe itself."""
+    pose, outward = sight.pose, sight.surface.outward
+    guess = estimate(networks, picture, coverage(pose.gbuffer), marks.astype(np.float64), pose.camera)
+    normal, believed = guess.normal[sight.pixel], guess.confidence[sight.pixel][:, None]
+    mixed = outward + (normal - outward) * believed
+    return np.asarray(mixed / np.linalg.norm(mixed, axis=-1, keepdims=True), np.float64)
 
 
 def skin_places(sitting: Sitting, count: int) -> Places:

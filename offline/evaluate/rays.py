@@ -58,7 +58,9 @@ def solid_triangles(model: HybridModel) -> NDArray[np.bool_]:
     """(T,) the triangles that the matte covers wholly, as far as corners, edges and middle tell."""
     corners = model.source[model.triangles].astype(np.float32)
     at = np.einsum("pk,tkc->tpc", PROBES, corners).reshape(-1, 3)
-    cover = gather(model.alpha, np.ascontiguousarray(at[:, 0]), np.ascontiguousarray(at[:, 1])) * at[:, 2]
+    cover = gather(model.alpha, np.ascontiguousarray(at[:, 0]), np.ascontiguousarray(at[:, 1])) * np.minimum(
+        at[:, 2], 1
+    )
     return np.asarray((cover.reshape(len(corners), -1) > 250).all(1))
 
 
