@@ -11,7 +11,8 @@ import pytest
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_script, talking_script
 from narrate_stream.errors import DeviceError, LightError, NarrateError
-from narrate_stream.pipeline import HOLD, IDLE_AFTER, IDLE_EASE, Pipeline, seen_from, still_motion
+from narrate_stream.pipeline import Pipeline, seen_from
+from narrate_stream.presence import HOLD, IDLE_AFTER, IDLE_EASE, still_motion
 from narrate_stream.types import Frame, Motion, View
 
 SIZE = 128
