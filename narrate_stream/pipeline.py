@@ -14,11 +14,11 @@ from narrate_stream.dimmer import Dimmer
 from narrate_stream.drivers.first_order import FirstOrderRetargeter
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import fuse, head_framing, portrait_framing
-from narrate_stream.idle import Idle, added, between, smooth
 from narrate_stream.lights import parse_light
 from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
 from narrate_stream.ops.grading import Grade
 from narrate_stream.ops.lighting import Lighting
+from narrate_stream.presence import Presence, still_motion
 from narrate_stream.protocols import Driver
 from narrate_stream.relighters import ExactRelighter, LightMapRelighter
 from narrate_stream.renderer import Renderer
@@ -26,16 +26,7 @@ from narrate_stream.retarget import Retargeter
 from narrate_stream.room import Room
 from narrate_stream.types import AvatarMotion, Frame, Motion, Pose, View
 
-HOLD = 0.8  # seconds in which a lost face eases to neutral
-RETURN = 0.3  # seconds in which one that is found again takes over
-IDLE_AFTER = 1.2  # seconds after a face is lost, or none came, until the portrait begins to live by itself
-IDLE_EASE = 2.0  # seconds in which that fades in and out
-
-
-def still_motion() -> AvatarMotion:
-    """The portrait as it is."""
-    zero = np.zeros((468, 3), np.float32)
-    return AvatarMotion(Pose(), zero, np.zeros((2, 2), np.float32), np.zeros(3, np.float32))
+__all__ = ["Pipeline", "require_device", "seen_from", "still_motion"]
 
 
 class Pipeline:
@@ -76,9 +67,7 @@ class Pipeline:
         self._light_name, lighting = self._read_light(light)
         self._dimmer = Dimmer(lighting, grade)
         self._backdrop = Backdrop(model, self.framing, background)
-        self._motion = self._left = still_motion()
-        self._lost, self._found, self._seen = 0.0, RETURN, False
-        self._idle, self._idles, self._idling, self._since = Idle(model), idle, 0.0, 0.0
+        self._presence = Presence(model, idle)
         self._time: float | None = None
         self._calibrate = False
         neutral = getattr(driver, "neutral", None)
@@ -112,41 +101,20 @@ class Pipeline:
         return frame.with_image(picture)
 
     def follow(self, motion: Motion, seconds: float) -> AvatarMotion:
-        """The avatar's motion while the driver's face is seen; after a pause it goes over from what was shown then."""
+        """The avatar's motion while the driver's face is seen."""
         if self._calibrate:
             self._calibrate = False
             self.retarget.calibrate(motion)
-        if self._lost:
-            self._found, self._left = max(0.0, RETURN - self._lost), self._motion
-        self._lost, self._seen, self._idling = 0.0, True, 0.0
-        self._found += seconds
-        now = self.retarget(motion, seconds)
-        self._motion = now if self._found >= RETURN else between(self._left, now, smooth(self._found / RETURN))
-        return self._motion
+        return self._presence.follow(self.retarget(motion, seconds), seconds)
 
     def hold(self, seconds: float) -> AvatarMotion:
-        """The avatar's motion while no face is seen: eases to the portrait, and then lives by itself or stays there."""
-        if not self._lost:
-            self._left = self._motion
-        self._lost, self._seen = self._lost + seconds, False
-        keep = float(np.exp(-seconds / (HOLD / 3)))
-        self._left = between(still_motion(), self._left, keep)
-        self._motion = self._live(self._left, seconds)
-        return self._motion
-
-    def _live(self, rest: AvatarMotion, seconds: float) -> AvatarMotion:
-        """`rest` with idle motion on top, as far as that has faded in."""
-        now = self._time or 0.0
-        if self._idling == 0:
-            self._since = now
-        on = self._idles and self._lost > IDLE_AFTER
-        self._idling = float(np.clip(self._idling + (seconds if on else -seconds) / IDLE_EASE, 0, 1))
-        return added(rest, self._idle(now, self._since), smooth(self._idling)) if self._idling else rest
+        """The avatar's motion while no face is seen: eases to the portrait, and then idles or stays there."""
+        return self._presence.hold(self._time or 0.0, seconds)
 
     @property
     def motion(self) -> AvatarMotion:
         """The avatar's last motion, before the viewer's turn."""
-        return self._motion
+        return self._presence.motion
 
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Offline: lets the retargeter see the whole clip before it plays."""
@@ -198,7 +166,7 @@ class Pipeline:
 
     def set_idle(self, on: bool) -> None:
         """Whether the portrait breathes and blinks while no face is seen; fades in and out."""
-        self._idles = on
+        self._presence.idles = on
 
     def calibrate(self) -> None:
         """The next frame with a face is the driver's neutral."""
@@ -206,14 +174,14 @@ class Pipeline:
 
     def state(self) -> dict[str, Any]:
         """Light and grade, view, background, whether a face is followed, what of its pose is held back: JSON-ready."""
-        yaw, pitch, roll = (round(float(a), 1) for a in angles_from_rotation(self._motion.pose.rotation))
+        yaw, pitch, roll = (round(float(a), 1) for a in angles_from_rotation(self.motion.pose.rotation))
         return {
             "light": self._light_name,
             **asdict(self._dimmer.grade),
             "view": {"yaw": self.view.yaw, "pitch": self.view.pitch},
             "background": self._backdrop.kind,
-            "tracking": self._seen,
-            "idle": self._idles,
+            "tracking": self._presence.seen,
+            "idle": self._presence.idles,
             "pose": {"yaw": yaw, "pitch": pitch, "roll": roll},
             "held_back": self._held_back(),
             "model": self.model.name,
@@ -221,7 +189,7 @@ class Pipeline:
 
     def _held_back(self) -> dict[str, float]:
         """Degrees of the driver's turn that the model does not follow, by angle; empty within its limits."""
-        asked = self.retarget.held_back if self._seen else np.zeros(3)
+        asked = self.retarget.held_back if self._presence.seen else np.zeros(3)
         named = zip(("yaw", "pitch", "roll"), asked, strict=True)
         return {name: round(float(angle), 1) for name, angle in named if abs(angle) >= 0.05}
 

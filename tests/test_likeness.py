@@ -15,7 +15,7 @@ from narrate_stream.files import write_png
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.types import Image, Motion, View
-from offline.likeness import LIMITS, following, retargeted, turn_between, wearing
+from offline.likeness import MOST, following, retargeted, turn_between, wearing
 from offline.picture import Picture
 from offline.stills import render_view
 from offline.target import Target, seen_rotation, target_of
@@ -51,7 +51,7 @@ def test_a_turn_is_taken_and_a_large_one_is_eased(model: HybridModel) -> None:
     far = [retargeted(model, target(model, yaw=yaw)) for yaw in (30, 60, 90)]
     yaws = [float(made.shown[0]) for made in far]
     assert [round(float(made.asked[0])) for made in far] == pytest.approx([30, 60, 90], abs=4)
-    assert 15 < yaws[0] < yaws[1] <= yaws[2] <= LIMITS[0]
+    assert 15 < yaws[0] < yaws[1] <= yaws[2] <= MOST[0]
 
 
 def test_the_pose_of_a_turned_picture_is_found(model: HybridModel) -> None:

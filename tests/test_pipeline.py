@@ -15,7 +15,8 @@ from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_scri
 from narrate_stream.errors import DeviceError, LightError, NarrateError
 from narrate_stream.ops.grading import Grade
 from narrate_stream.ops.lighting import Lighting, ambient, sun
-from narrate_stream.pipeline import HOLD, IDLE_AFTER, IDLE_EASE, Pipeline, seen_from, still_motion
+from narrate_stream.pipeline import Pipeline, seen_from
+from narrate_stream.presence import HOLD, IDLE_AFTER, IDLE_EASE, still_motion
 from narrate_stream.types import Frame, Motion, View
 
 SIZE = 128

@@ -44,6 +44,7 @@ PRIOR, SHARE = 0.2, 0.04  # what a channel at 1 costs, cm^2, and of its own powe
 BROWS = (70, 63, 105, 66, 107, 46, 53, 52, 65, 55, 300, 293, 334, 296, 336, 276, 283, 282, 295, 285)
 OUTLINE = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
            150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+BLOCK = 1000  # moments fitted at once
 ROUNDS, SWEEPS = 4, 40  # of linearising, and of coordinate descent in each
 INSTANT = 1e-4  # seconds: moments nearer than that are one
 UNIT = LOOK / eye_widths(canonical().landmarks).mean()  # eye widths of gaze 1
@@ -116,22 +117,30 @@ def looks_of(motions: Sequence[Motion], neutral: Motion) -> F64:
 
 def channels_of(motions: Sequence[Motion], neutral: Motion) -> tuple[tuple[str, ...], F64, F64]:
     """Names (C), (N, C) weights 0..1 of the channels that move the canonical face as these moments do, (N, 2) gaze."""
+    looks = looks_of(motions, neutral)
+    blocks = [slice(k, k + BLOCK) for k in range(0, len(motions), BLOCK)]
+    faces = (np.stack([brought_home(motion, neutral) for motion in motions[block]]) for block in blocks)
+    fitted = [fit(face, looks[block]) for face, block in zip(faces, blocks, strict=True)]
+    weights, gaze = (np.concatenate(part) for part in zip(*fitted, strict=True))
+    return linear_channels()[0], weights, gaze
+
+
+def fit(faces: F64, looks: F64) -> tuple[F64, F64]:
+    """(N, C) weights and (N, 2) gaze of canonical faces (N, 468, 3) that look (N, 2) eye widths away from rest."""
     names, columns = linear_channels()
     rest = canonical().landmarks
-    wanted = features(np.stack([brought_home(motion, neutral) for motion in motions])) - features(rest[None])
-    looks = looks_of(motions, neutral)
-    matrix = features(columns)  # (C, R)
+    wanted, matrix = features(faces) - features(rest[None]), features(columns)  # (N, R), (C, R)
     normal = matrix @ matrix.T
     normal += np.diag(PRIOR + SHARE * np.diag(normal))
-    weights, gaze = np.zeros((len(motions), len(names))), looks / UNIT
+    weights, gaze = np.zeros((len(faces), len(names))), looks / UNIT
     for _ in range(ROUNDS):
-        faces = np.stack([face_of(names, w, g) for w, g in zip(weights, gaze, strict=True)])
+        shown = np.stack([face_of(names, w, g) for w, g in zip(weights, gaze, strict=True)])
         # what the true face does beyond the linear one is taken from the aim
-        beyond = features(faces) - features(rest[None]) - weights @ matrix
+        beyond = features(shown) - features(rest[None]) - weights @ matrix
         weights = box_fit(normal, (wanted - beyond) @ matrix.T, weights)
-        shown = np.array([gaze_of(face).mean(0) for face in faces]) - gaze_of(rest).mean(0)
-        gaze = np.clip(gaze + (looks - shown) / UNIT, -GAZE_LIMIT, GAZE_LIMIT)  # the eyes' corners move as well
-    return names, weights, gaze
+        found = np.array([gaze_of(face).mean(0) for face in shown]) - gaze_of(rest).mean(0)
+        gaze = np.clip(gaze + (looks - found) / UNIT, -GAZE_LIMIT, GAZE_LIMIT)  # the eyes' corners move as well
+    return weights, gaze
 
 
 def face_of(names: tuple[str, ...], weights: F64, gaze: F64) -> F64:
