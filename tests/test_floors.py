@@ -15,7 +15,7 @@ FLOORS = (
     {"errors", "types", "config", "protocols", "data"},
     # `files` and `demux` are plain reading and writing; the offline stage uses them as well as the live one.
     {"ops", "kernels", "nets", "files", "demux", "sound", "media"},
-    {"bundle", "drivers", "renderer", "relighters", "fusion", "lights", "retarget", "styles"},
+    {"bundle", "drivers", "renderer", "relighters", "fusion", "lights", "anchor", "retarget", "styles"},
     {"metrics", "pipeline", "bench", "stills"},
     {"latest", "media_rtc", "broadcast", "stage", "hub", "rtc", "whip", "signaling", "server", "camera", "doctor"},
     {"cli", "__main__"},

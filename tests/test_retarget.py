@@ -12,8 +12,12 @@ from narrate_stream.drivers.channels import CHANNELS, expressive_face
 from narrate_stream.drivers.mesh import neutral_motion
 from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
 from narrate_stream.retarget import (
+    GAZE_LIMIT,
+    LEAST,
+    LID_OVERLAP,
     LOWER_LIDS,
     LOWER_LIP,
+    OPENING,
     PITCH_LIMIT,
     UPPER_LIDS,
     UPPER_LIP,
@@ -21,6 +25,7 @@ from narrate_stream.retarget import (
     Retargeter,
     lid_openings,
     neutral_score,
+    openness,
     soft_limited,
 )
 from narrate_stream.types import AvatarMotion, Motion
@@ -100,7 +105,8 @@ def test_a_blink_closes_the_portraits_eyes(retarget: Retargeter, model: HybridMo
     shut = model.neutral.copy()
     shut[:468] += out.offsets
     gap = [float((shut[list(u), 1] - shut[list(low), 1]).mean()) for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True)]
-    assert gap == pytest.approx([0, 0], abs=0.12)
+    assert gap == pytest.approx([-LID_OVERLAP, -LID_OVERLAP], abs=0.12)
+    assert (out.offsets[list(UPPER_LIDS[0]), 2] > out.offsets[list(LOWER_LIDS[0]), 2] + 0.1).all()  # it lies before it
     assert (own > 0.35).all()
     one = model.neutral.copy()
     one[:468] += settled(retarget, face({"eyeBlinkLeft": 1})).offsets
@@ -113,10 +119,13 @@ def test_lids_and_lips_never_cross(retarget: Retargeter, model: HybridModel, nam
     out = settled(retarget, face({name: 1.0, "eyeBlinkLeft": 0.9, "mouthPressLeft": 1.0, "mouthRollUpper": 1.0}), 8)
     own = model.neutral
     moved = own[:468, 1] + out.offsets[:, 1]
-    for upper, lower in (*zip(UPPER_LIDS, LOWER_LIDS, strict=True), (UPPER_LIP, LOWER_LIP)):
+    for upper, lower, over in (
+        *zip(UPPER_LIDS, LOWER_LIDS, (LID_OVERLAP,) * 2, strict=True),
+        (UPPER_LIP, LOWER_LIP, 0),
+    ):
         u, low = list(upper), list(lower)
         least = np.minimum(own[u, 1] - own[low, 1], 0)
-        assert (moved[u] - moved[low] >= least - 0.05).all()
+        assert (moved[u] - moved[low] >= least - over - 0.05).all()
 
 
 def test_opening_the_jaw_opens_the_portraits_mouth(retarget: Retargeter, model: HybridModel) -> None:
@@ -126,12 +135,38 @@ def test_opening_the_jaw_opens_the_portraits_mouth(retarget: Retargeter, model: 
     assert np.abs(out.offsets[[4, 10, 33, 263]]).max() < 0.1
 
 
+def test_a_mouth_opens_no_farther_than_the_face_has_room_for(model: HybridModel) -> None:
+    retarget = Retargeter(model)
+    retarget.calibrate(neutral_motion())
+    rest, room = (float(model.neutral[a, 1] - model.neutral[b, 1]) for a, b in ((13, 14), (2, 152)))
+    gaps, chins = [], []
+    for amount in np.linspace(0.1, 2.0, 8):
+        offsets = settled(retarget, face({"jawOpen": amount}), 30).offsets
+        gaps.append(rest + float(offsets[13, 1] - offsets[14, 1]))
+        chins.append(float((model.neutral[14, 1] + offsets[14, 1]) - (model.neutral[152, 1] + offsets[152, 1])))
+    assert (np.diff(gaps) > 0).all()  # eased, not clamped
+    assert gaps[-1] < max(OPENING, rest / room + LEAST) * room
+    assert min(chins) > 0.3 * float(model.neutral[14, 1] - model.neutral[152, 1])
+
+
+def test_eyes_close_by_the_drivers_lids_and_not_by_its_squint() -> None:
+    rest = np.array(neutral_motion().landmarks, np.float64)
+    assert openness(rest, rest) == pytest.approx([1, 1])
+    for share, least, most in ((0.8, 0.7, 0.82), (0.6, 0.5, 0.62), (0.12, 0.0, 0.02)):
+        half = rest.copy()
+        for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
+            u, low = list(upper), list(lower)
+            half[u] = rest[low] + share * (rest[u] - rest[low])
+        assert (openness(half, rest) >= least).all()
+        assert (openness(half, rest) <= most).all()
+
+
 def test_gaze_goes_the_same_way_and_is_limited(retarget: Retargeter) -> None:
     right = settled(retarget, face(gaze=(1, 0))).gaze
     assert (right[:, 0] > 0.2).all()
     up = settled(retarget, face(gaze=(0, 1))).gaze
     assert (up[:, 1] > 0.1).all()
-    assert np.abs(right).max() < 0.81
+    assert np.abs(right).max() <= GAZE_LIMIT
 
 
 def test_shut_eyes_keep_their_gaze(retarget: Retargeter) -> None:
@@ -140,34 +175,42 @@ def test_shut_eyes_keep_their_gaze(retarget: Retargeter) -> None:
     assert after == pytest.approx(before, abs=0.03)
 
 
-def own_motion(model: HybridModel) -> Motion:
-    """The portrait as a driving frame would show it."""
-    points = model.neutral @ model.rotation.T + model.translation
+def own_motion(model: HybridModel, turn: Angles = (0, 0, 0), shift: Angles = (0, 0, 0)) -> Motion:
+    """The portrait as a driving frame would show it, turned about its head's origin and moved."""
+    rotation = rotation_from_angles(*turn) @ model.rotation
+    translation = model.translation + np.array(shift)
     x0, y0, scale = model.crop
-    pixels = (model.camera.project(points) + 0.5) / scale + [x0, y0] - 0.5
-    return Motion(model.rotation, model.translation, model.neutral, pixels.astype(np.float32), model.frame_size)
+    pixels = (model.camera.project(model.neutral @ rotation.T + translation) + 0.5) / scale + [x0, y0] - 0.5
+    arrays = (rotation, translation, model.neutral, pixels)
+    return Motion(*(a.astype(np.float32) for a in arrays), model.frame_size)
 
 
 def test_absolute_motion_of_the_portrait_itself_is_the_identity(model: HybridModel) -> None:
     retarget, own = Retargeter(model, "absolute"), own_motion(model)
-    turned = replace(
-        own, rotation=(rotation_from_angles(25, 0, 0) @ own.rotation).astype(np.float32), pixels=own.pixels + 60
-    )
+    turned = own_motion(model, (25, 0, 0), (2, 0, 0))
     retarget.rehearse([None, turned, own, turned])
     assert retarget.reference is not None
-    assert retarget.reference.motion is own
+    assert np.array_equal(retarget.reference.motion.pixels, own.pixels)
     out = settled(retarget, own)
-    assert out.pose.rotation == pytest.approx(np.eye(3), abs=1e-5)
-    assert out.pose.translation == pytest.approx(np.zeros(3), abs=1e-4)
+    assert out.pose.rotation == pytest.approx(np.eye(3), abs=1e-4)
+    assert out.pose.translation == pytest.approx(np.zeros(3), abs=1e-2)
     assert np.abs(out.offsets).max() < 0.02
 
 
-def test_absolute_motion_takes_the_drivers_pose(model: HybridModel) -> None:
+def test_absolute_motion_lays_the_avatar_over_the_driver(model: HybridModel) -> None:
+    """Wherever the driver's own fit believes its head to be: what counts is where it is seen."""
     retarget, own = Retargeter(model, "absolute"), own_motion(model)
     retarget.calibrate(own)
-    turned = replace(own, rotation=(rotation_from_angles(20, 0, 0) @ own.rotation).astype(np.float32))
-    found = settled(retarget, turned).pose.rotation @ model.rotation
-    assert found == pytest.approx(turned.rotation, abs=0.01)
+    turned = own_motion(model, (20, -5, 3), (1, -2, 4))
+    elsewhere = replace(turned, rotation=own.rotation, translation=turned.translation * 1.2)
+    out = settled(retarget, elsewhere)
+    assert out.pose.rotation @ model.rotation == pytest.approx(turned.rotation, abs=0.01)
+    head = model.neutral @ model.rotation.T + model.translation - model.pivot
+    points = head @ out.pose.rotation.T + model.pivot + out.pose.translation
+    x0, y0, scale = model.crop
+    pixels = (model.camera.project(points) + 0.5) / scale + [x0, y0] - 0.5
+    assert pixels[:468] == pytest.approx(turned.pixels[:468], abs=0.5)
+    assert np.abs(out.offsets).max() < 0.05
 
 
 def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:
