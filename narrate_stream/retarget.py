@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ OPENING = 0.58  # of the way from nose to chin: how far lips part in relative mo
 LEAST = 0.1  # what is left of it to lips that are parted already
 OVERLAP = 0.04  # cm by which shut lips overlap
 LID_OVERLAP, LID_LIFT = 0.28, 0.08  # cm by which a shut lower lid goes on behind the upper one: its soft rim is hidden
+WIDE_EYES = 0.5  # of the portrait's own opening: how much farther its lids go apart, approached softly
 SHUT, NEARLY_SHUT = 0.06, 0.15  # lid openings over eye width: what the detector reports for shut eyes; where it errs
 PROMPT = 5.0  # Hz: how soon the filters learn that something moves; blinks last a tenth of a second
 GAZE_GAIN = np.array([1.5, 1.2])  # the detector's irises travel less than eyes do, most of all sideways
@@ -78,6 +79,16 @@ def neutral_score(motion: Motion) -> float:
     return float(
         (abs(yaw) + abs(pitch) + 0.5 * abs(roll)) / 10 + 8 * mouth + 5 * np.abs(gaze_of(face)[:, 0]).mean() + 12 * shut
     )
+
+
+def with_usual_eyes(calm: Motion, seen: list[Motion]) -> NDArray[np.float32]:
+    """(478, 3) the face of the calmest moment with eyes and brows as they mostly are: a mouth may be shut in surprise
+    only, and eyes relaxed only in speech."""
+    usual = np.median([m.landmarks for m in seen], axis=0)
+    nose, lid = usual[2, 1], usual[[145, 374], 1].mean()
+    share = np.clip((usual[:, 1] - nose) / (lid - nose), 0, 1)[:, None]
+    share[468:] = 0  # where the eyes look is the calmest moment's
+    return np.asarray(calm.landmarks * (1 - share) + usual * share, np.float32)
 
 
 def softly(x: F64, limit: F64 | float) -> F64:
@@ -155,9 +166,10 @@ class Retargeter:
             # the eyes of a person who squints are open at their own middle: compare with the clip, not with a constant
             usual = float(np.median([lid_openings(m.landmarks).mean() for m in seen]))
             score = [neutral_score(m) + 6 * max(0.0, usual - float(lid_openings(m.landmarks).mean())) for m in seen]
+            calm = seen[int(np.argmin(score))]
+            self.calibrate(replace(calm, landmarks=with_usual_eyes(calm, seen)))
         else:
-            score = [self._anchor.distance(m) for m in seen]
-        self.calibrate(seen[int(np.argmin(score))])
+            self.calibrate(min(seen, key=self._anchor.distance))
 
     def refine(self, motion: Motion, seconds: float) -> None:
         """Live: the first good moment is the neutral at once; calmer ones of the first seconds replace it."""
@@ -249,7 +261,8 @@ class Retargeter:
         now = rest + offsets[u, 1] - offsets[low, 1]
         shut = np.clip(1 - share / 0.25, 0, 1)[:, None]
         sure = np.clip((0.8 - share) / 0.4, 0, 1)[:, None]
-        excess = (now - rest * share[:, None]) * sure
+        widest = rest + softly(now - rest, WIDE_EYES * np.maximum(rest, 0.2))
+        excess = np.where(now > rest, now - widest, (now - rest * share[:, None]) * sure)
         offsets[u, 1] -= 0.85 * excess
         offsets[low, 1] += 0.15 * excess + LID_OVERLAP * shut
         offsets[u, 2] += LID_LIFT * shut

@@ -63,7 +63,7 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     colour = sclera(patch, white, opening, outline - origin)
     name = "right" if right else "left"
     # behind the lids only: a ball larger than that would come out through the cheek
-    tall, wide = (max(1, int(k * width)) | 1 for k in (0.50, 0.10))
+    tall, wide = (max(1, int(k * width)) | 1 for k in (0.50, 0.14))
     shell = cv2.dilate(opening.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(
         np.float32
     )

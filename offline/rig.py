@@ -122,7 +122,7 @@ def add_eye(
 ) -> None:
     """An eyeball or iris cell, a little behind the lids, bulging like the ball it is part of."""
     h, w = cell.alpha.shape
-    st, triangles = patch_grid(9, 9)
+    st, triangles = patch_grid(13, 13)
     pixels = st * [w - 1, h - 1] + cell.origin
     corner = (33, 133) if right else (362, 263)
     lids = (159, 145) if right else (386, 374)
@@ -133,7 +133,7 @@ def add_eye(
     z_plane = fit.points[list(corner), 2]
     slope = (z_plane[1] - z_plane[0]) / max(abs(landmarks[corner[1], 0] - landmarks[corner[0], 0]), 1e-6)
     slope *= np.sign(landmarks[corner[1], 0] - landmarks[corner[0], 0])
-    depth = z + bulge + slope * (pixels[:, 0] - middle[0]) * 0.6 - (0.02 if iris else 0.12)
+    depth = z + bulge + slope * (pixels[:, 0] - middle[0]) * 0.6 - (0.02 if iris else 0.24)
     # sits behind the lids everywhere at rest: they are thin, the ball is not
     vertices = camera.unproject(pixels, depth - 0.38)
     source = np.column_stack([st * [w - 1, h - 1] + place, np.full(len(st), 8.0)])

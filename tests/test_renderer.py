@@ -123,7 +123,7 @@ def test_gaze_rolls_the_irises_and_nothing_else(model: HybridModel) -> None:
         centre = ball_centre(model, CORNERS[side - 1])
         assert np.linalg.norm(ball - centre, axis=1) == pytest.approx(np.linalg.norm(then - centre, axis=1), abs=1e-3)
         front = int(np.argmin(np.linalg.norm((then - centre)[:, :2], axis=1)))
-        assert (ball - then)[front, :2] == pytest.approx(look, abs=0.05)
+        assert (ball - then)[front, :2] == pytest.approx(look, abs=0.08)
     assert np.abs(points - model.vertices)[model.eye == 0].max() < 1e-4
 
 

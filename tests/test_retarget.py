@@ -21,6 +21,7 @@ from narrate_stream.retarget import (
     PITCH_LIMIT,
     UPPER_LIDS,
     UPPER_LIP,
+    WIDE_EYES,
     YAW_LIMIT,
     Retargeter,
     lid_openings,
@@ -219,7 +220,7 @@ def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:
     retarget = Retargeter(model)
     retarget.rehearse(clip)
     assert retarget.reference is not None
-    assert retarget.reference.motion is calm
+    assert retarget.reference.motion.rotation is calm.rotation
     assert neutral_score(calm) < min(neutral_score(m) for m in clip if m is not None and m is not calm)
     empty = Retargeter(model)
     empty.rehearse([None, None])
@@ -236,3 +237,24 @@ def test_coming_nearer_counts_in_the_portraits_own_distance(model: HybridModel) 
         steps.append(settled(retarget, face(shift=(0.5, 0, 1.0))).pose.translation)
     assert steps[1][2] / steps[0][2] == pytest.approx(2, abs=0.25)  # the soft limit takes a little
     assert steps[1][0] == pytest.approx(steps[0][0], abs=1e-3)
+
+
+def test_the_neutral_of_a_clip_has_a_shut_mouth_and_the_usual_eyes(model: HybridModel) -> None:
+    """Somebody who shuts the mouth only in surprise, and speaks with eyes as they usually are."""
+    surprised = face({"eyeWideLeft": 1, "eyeWideRight": 1, "browInnerUp": 1})
+    speaking = [face({"jawOpen": 0.3 + 0.1 * i}) for i in range(4)]
+    retarget = Retargeter(model)
+    retarget.rehearse([surprised, *speaking])
+    assert retarget.reference is not None
+    found, usual = retarget.reference.motion.landmarks, speaking[0].landmarks
+    eyes, mouth = [159, 386, 105, 334], [0, 17, 61, 291, 152]
+    assert found[eyes] == pytest.approx(usual[eyes], abs=0.05)
+    assert found[mouth] == pytest.approx(surprised.landmarks[mouth], abs=0.02)
+
+
+def test_eyes_open_wider_only_so_far(retarget: Retargeter, model: HybridModel) -> None:
+    wide = model.neutral.copy()
+    wide[:468] += settled(retarget, face({"eyeWideLeft": 1, "eyeWideRight": 1, "browInnerUp": 1})).offsets
+    ratio = lid_openings(wide) / lid_openings(model.neutral)
+    assert (ratio > 1.05).all()
+    assert (ratio < 1 + WIDE_EYES).all()
