@@ -16,7 +16,6 @@ import numpy as np
 import scipy.sparse as sp
 import warp as wp
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
@@ -110,8 +109,8 @@ def rolled(points: F64, gaze: Array) -> F64:
     if length < 1e-6:
         return points
     angle = np.arcsin(min(length / EYE_RADIUS, 0.9))
-    axis = np.array([-gaze[1], gaze[0], 0.0]) / length
-    return np.asarray(points @ Rotation.from_rotvec(axis * angle).as_matrix().T)
+    turn = cv2.Rodrigues(np.array([-gaze[1], gaze[0], 0.0], np.float64) * (angle / length))[0]
+    return np.asarray(points @ turn.T)
 
 
 @dataclass(frozen=True)

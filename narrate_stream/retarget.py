@@ -47,10 +47,12 @@ GAZE_LIMIT = 0.95  # cm the iris may leave its place in the portrait, approached
 
 @dataclass(frozen=True)
 class Reference:
-    """The driver's moment that stands for the portrait: its pose, face and eye openings (right, left; cm)."""
+    """The driver's moment that stands for the portrait: its pose and face, its eye openings (right, left; cm) and how
+    open those are (`closed_fully`, over eye width)."""
 
     motion: Motion
     openings: F64
+    open: F64
 
 
 def lid_openings(face: NDArray[np.floating[Any]]) -> F64:
@@ -109,10 +111,10 @@ def closed_fully(aspect: F64) -> F64:
     return np.asarray(np.where(aspect < SHUT, 0, aspect - SHUT * near * near))
 
 
-def openness(face: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]]) -> F64:
-    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference."""
-    now, then = (closed_fully(lid_openings(f) / eye_widths(f)) for f in (face, reference))
-    return np.asarray(now / np.maximum(then, 0.04))
+def openness(face: NDArray[np.floating[Any]], reference: F64) -> F64:
+    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference, whose `Reference.open` this is."""
+    now = closed_fully(lid_openings(face) / eye_widths(face))
+    return np.asarray(now / np.maximum(reference, 0.04))
 
 
 class Retargeter:
@@ -154,7 +156,8 @@ class Retargeter:
 
     def _take(self, motion: Motion) -> None:
         seen = self._anchor.hold(motion) if self._anchor else motion
-        self.reference = Reference(seen, lid_openings(seen.landmarks))
+        openings = lid_openings(seen.landmarks)
+        self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
 
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Chooses the reference from a whole clip: the most neutral moment, or for absolute motion the one most like
@@ -185,9 +188,10 @@ class Retargeter:
         assert self.reference is not None
         motion = self._anchor(motion) if self._anchor else motion
         pose = self._pose(motion, self.reference, seconds)
-        offsets = self._expression(motion, self.reference)
+        share = openness(motion.landmarks, self.reference.open)
+        offsets = self._expression(motion, self.reference, share)
         offsets = self._face_filter(offsets, seconds)
-        gaze = self._look(motion, self.reference, seconds)
+        gaze = self._look(motion, self.reference, share, seconds)
         return AvatarMotion(
             pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[JAW_INDEX].mean(0).astype(np.float32)
         )
@@ -214,8 +218,8 @@ class Retargeter:
         lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
         return np.asarray((motion.translation - reference.motion.translation) * lens, np.float64)
 
-    def _expression(self, motion: Motion, reference: Reference) -> F64:
-        """(468, 3) cm in the portrait's head space."""
+    def _expression(self, motion: Motion, reference: Reference, share: F64) -> F64:
+        """(468, 3) cm in the portrait's head space; share: how open the eyes are."""
         face, base, own = (
             motion.landmarks.astype(np.float64),
             reference.motion.landmarks.astype(np.float64),
@@ -239,7 +243,7 @@ class Retargeter:
         offsets[self._upper_mouth, 1] = np.where(rise > 0, softly(rise, self._lip_rise), rise)
         if self.mode == "relative":
             offsets = self._opening_limited(offsets)
-        return self._lips_apart(self._lids_set(offsets, openness(face, base)))
+        return self._lips_apart(self._lids_set(offsets, share))
 
     def _opening_limited(self, offsets: F64) -> F64:
         """A mouth that opens as far as the portrait's face has room for: beyond, jaw and chin go down less."""
@@ -280,9 +284,9 @@ class Retargeter:
         offsets[low, 1] += 0.5 * cross
         return offsets
 
-    def _look(self, motion: Motion, reference: Reference, seconds: float) -> F64:
+    def _look(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
         """(2, 2) cm the irises leave their place; held while the eyes are shut, when irises are only guessed."""
-        if openness(motion.landmarks, reference.motion.landmarks).mean() > 0.45:
+        if share.mean() > 0.45:
             change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
             self._gaze = softly(GAZE_GAIN * change * self._own_widths[:, None], GAZE_LIMIT)
         return self._gaze_filter(self._gaze, seconds)

@@ -24,6 +24,8 @@ from narrate_stream.retarget import (
     WIDE_EYES,
     YAW_LIMIT,
     Retargeter,
+    closed_fully,
+    eye_widths,
     lid_openings,
     neutral_score,
     openness,
@@ -152,14 +154,15 @@ def test_a_mouth_opens_no_farther_than_the_face_has_room_for(model: HybridModel)
 
 def test_eyes_close_by_the_drivers_lids_and_not_by_its_squint() -> None:
     rest = np.array(neutral_motion().landmarks, np.float64)
-    assert openness(rest, rest) == pytest.approx([1, 1])
+    reference = closed_fully(lid_openings(rest) / eye_widths(rest))
+    assert openness(rest, reference) == pytest.approx([1, 1])
     for share, least, most in ((0.8, 0.7, 0.82), (0.6, 0.5, 0.62), (0.12, 0.0, 0.02)):
         half = rest.copy()
         for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
             u, low = list(upper), list(lower)
             half[u] = rest[low] + share * (rest[u] - rest[low])
-        assert (openness(half, rest) >= least).all()
-        assert (openness(half, rest) <= most).all()
+        assert (openness(half, reference) >= least).all()
+        assert (openness(half, reference) <= most).all()
 
 
 def test_gaze_goes_the_same_way_and_is_limited(retarget: Retargeter) -> None:
