@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
 from narrate_stream.ops.geometry import Camera, turned_by_weight
+from narrate_stream.ops.lift import CORNERS
 from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
 FOOT = 0.2  # of the canvas' height, over which a breath begins
+EYE_RADIUS, EYE_DEPTH = 1.45, 0.4  # cm: of the ball that the eyes' meshes are part of; how far it lies behind the lids
 BANDS = 2  # rows of the screen rasterised side by side on a CPU
 
 
@@ -81,6 +83,10 @@ class Deformer:
         self._body = np.flatnonzero(model.head_weight < 0.995)
         self._chest = body_weight(model)[self._body]
         self._eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
+        self._balls = [
+            (model.vertices[eye] - model.translation) @ model.rotation - ball_centre(model, corners)
+            for eye, corners in zip(self._eyes, CORNERS, strict=True)
+        ]
 
     def __call__(self, motion: AvatarMotion) -> Array:
         """(V, 3) camera-space vertices, cm.
@@ -90,8 +96,8 @@ class Deformer:
         """
         model, offset = self.model, np.asarray(self.rig @ motion.offsets.astype(np.float32))
         offset[self._jaw] += model.jaw_weight[self._jaw, None] * motion.jaw
-        for eye, gaze in zip(self._eyes, motion.gaze, strict=True):
-            offset[eye, :2] += gaze
+        for eye, ball, gaze in zip(self._eyes, self._balls, motion.gaze, strict=True):
+            offset[eye] += rolled(ball, gaze) - ball
         out = np.asarray(model.vertices + offset @ model.rotation.T, np.float32)
         rotation, shift = motion.pose.rotation.astype(np.float32), motion.pose.translation.astype(np.float32)
         out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
@@ -109,6 +115,21 @@ def body_weight(model: HybridModel) -> Array:
     above = (height - model.camera.project(model.vertices)[:, 1]) / (FOOT * height)
     rise = np.clip(above, 0, 1)
     return np.asarray((1 - model.head_weight) * rise * rise * (3 - 2 * rise), np.float32)
+
+
+def ball_centre(model: HybridModel, corners: tuple[int, int]) -> F64:
+    """(3,) head space: behind the middle of the lids by the ball's radius, as the eyeball's mesh is curved."""
+    return np.asarray(model.neutral[list(corners)].mean(0) - [0, 0, EYE_RADIUS + EYE_DEPTH], np.float64)
+
+
+def rolled(points: F64, gaze: Array) -> F64:
+    """(n, 3) points about the ball's centre after the iris has left its place by `gaze` (2,) cm: the ball turned."""
+    length = float(np.hypot(*gaze))
+    if length < 1e-6:
+        return points
+    angle = np.arcsin(min(length / EYE_RADIUS, 0.9))
+    turn = cv2.Rodrigues(np.array([-gaze[1], gaze[0], 0.0], np.float64) * (angle / length))[0]
+    return np.asarray(points @ turn.T)
 
 
 @dataclass(frozen=True)

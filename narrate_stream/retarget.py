@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from narrate_stream.anchor import Anchor
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.geometry import angles_from_rotation
+from narrate_stream.ops.lift import CORNERS, IRISES
 from narrate_stream.ops.limits import eased, eased_turn
 from narrate_stream.ops.smoothing import OneEuro
 from narrate_stream.types import AvatarMotion, Motion, Pose
@@ -21,8 +23,6 @@ F64 = NDArray[np.float64]
 UPPER_LIDS = ((246, 161, 160, 159, 158, 157, 173), (466, 388, 387, 386, 385, 384, 398))
 LOWER_LIDS = ((7, 163, 144, 145, 153, 154, 155), (249, 390, 373, 374, 380, 381, 382))
 LID_FOLDS = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414))
-CORNERS = ((33, 133), (263, 362))
-IRISES = (slice(468, 473), slice(473, 478))
 UPPER_LIP, LOWER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)
 MOUTH = tuple(sorted({
     61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146, 78, 308, *UPPER_LIP,
@@ -30,25 +30,30 @@ MOUTH = tuple(sorted({
     42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
 }))  # fmt: skip
 JAW = (14, 87, 317, 17)
-MIDDLE_INDEX = np.array([33, 133, 362, 263, 168, 6, 4, 1])  # eye corners and nose
 MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
 UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
 SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
-LIP_RISE = 0.75  # cm the upper lip may rise, approached softly
-OVERLAP = 0.04  # cm by which shut lids and lips overlap
-SHUT = 0.34  # openness that the detector reports for a shut eye
-SPEED = 2.0  # Hz, of the filters' own estimate of speed
-GAZE_GAIN = 1.3  # the detector's irises travel less than eyes do
-GAZE_LIMIT = 0.8  # cm the iris may leave its place in the portrait
+LIP_RISE = 1.1  # cm the upper lip may rise, approached softly
+OPENING = 0.58  # of the way from nose to chin: how far lips part in relative motion, approached softly;
+LEAST = 0.1  # what is left of it to lips that are parted already
+OVERLAP = 0.04  # cm by which shut lips overlap
+LID_OVERLAP, LID_LIFT = 0.28, 0.08  # cm by which a shut lower lid goes on behind the upper one: its soft rim is hidden
+WIDE_EYES = 0.4  # of the portrait's own opening: how much farther its lids go apart, approached softly
+SHUT, NEARLY_SHUT = 0.06, 0.15  # lid openings over eye width: what the detector reports for shut eyes; where it errs
+PROMPT = 5.0  # Hz: how soon the filters learn that something moves; blinks last a tenth of a second
+GAZE_GAIN = np.array([1.5, 1.2])  # the detector's irises travel less than eyes do, most of all sideways
+GAZE_LIMIT = 0.95  # cm the iris may leave its place in the portrait, approached softly
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The driver's moment that stands for the portrait: its pose, face and eye openings (right, left; cm)."""
+    """The driver's moment that stands for the portrait: its pose and face, its eye openings (right, left; cm) and how
+    open those are (`closed_fully`, over eye width)."""
 
     motion: Motion
     openings: F64
+    open: F64
 
 
 def lid_openings(face: NDArray[np.floating[Any]]) -> F64:
@@ -66,13 +71,6 @@ def gaze_of(face: NDArray[np.floating[Any]]) -> F64:
     """(2, 2) iris centre from the middle of the eye's corners, head x and y, in eye widths."""
     out = [(face[i, :2].mean(0) - (face[a, :2] + face[b, :2]) / 2) for i, (a, b) in zip(IRISES, CORNERS, strict=True)]
     return np.asarray(np.array(out) / eye_widths(face)[:, None], np.float64)
-
-
-def face_ratio(own: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
-    """How much larger a face in head space is than another, by the distance of the outer eye corners: no expression
-    moves them, and all fits agree on them."""
-    apart = [float(np.linalg.norm(face[33] - face[263])) for face in (own, other)]
-    return apart[0] / max(apart[1], 1e-6)
 
 
 def neutral_score(motion: Motion) -> float:
@@ -95,15 +93,42 @@ def most_neutral(motions: Sequence[Motion]) -> Motion:
     return motions[int(np.argmin(score))]
 
 
-def closed_fully(openness: F64) -> F64:
-    """Lid openness (1 = the reference's) with what the detector still calls open in a blink taken for shut."""
-    return np.asarray(np.where(openness < 1, np.clip((openness - SHUT) / (1 - SHUT), 0, 1), openness))
+def with_usual_eyes(calm: Motion, seen: list[Motion]) -> NDArray[np.float32]:
+    """(478, 3) the face of the calmest moment with eyes and brows as they mostly are: a mouth may be shut in surprise
+    only, and eyes relaxed only in speech."""
+    usual = np.median([m.landmarks for m in seen], axis=0)
+    nose, lid = usual[2, 1], usual[[145, 374], 1].mean()
+    share = np.clip((usual[:, 1] - nose) / (lid - nose), 0, 1)[:, None]
+    share[468:] = 0  # where the eyes look is the calmest moment's
+    return np.asarray(calm.landmarks * (1 - share) + usual * share, np.float32)
+
+
+def face_ratio(own: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
+    """How much larger a face in head space is than another, by the distance of the outer eye corners: no expression
+    moves them, and all fits agree on them."""
+    apart = [float(np.linalg.norm(face[33] - face[263])) for face in (own, other)]
+    return apart[0] / max(apart[1], 1e-6)
+
+
+def softly(x: F64 | float, limit: F64 | float) -> F64:
+    """x near zero, approaching +-limit smoothly from 60% of it."""
+    return eased(x, 0.6 * np.asarray(limit, np.float64), limit)
+
+
+def closed_fully(aspect: F64) -> F64:
+    """Lid opening over eye width, with what the detector still calls open in a blink taken for shut (0)."""
+    near = np.clip((NEARLY_SHUT - aspect) / (NEARLY_SHUT - SHUT), 0, None)
+    return np.asarray(np.where(aspect < SHUT, 0, aspect - SHUT * near * near))
+
+
+def openness(face: NDArray[np.floating[Any]], reference: F64) -> F64:
+    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference, whose `Reference.open` this is."""
+    now = closed_fully(lid_openings(face) / eye_widths(face))
+    return np.asarray(now / np.maximum(reference, 0.04))
 
 
 class Retargeter:
     """Turns `Motion` into `AvatarMotion` for one model. Holds the neutral and the filters, nothing else.
-
-    held_back: (3,) degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`.
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait.
@@ -123,18 +148,27 @@ class Retargeter:
             model.neutral[78] - model.neutral[308]
         )
         # a lip that is already up in a smile has little way left; higher, there would be more gum than anyone has
-        self._lip_rise = LIP_RISE * (0.35 if opening > 0.06 else 1.0)
-        # tuned with `narrate eval motion`: a still driver's noise stays below half a pixel, a fast one is not held up
-        self._pose_filter = OneEuro(3.0, 0.6, SPEED)
-        self._shift_filter = OneEuro(3.0, 4.0, SPEED)
-        self._face_filter = OneEuro(5.0, 6.0, SPEED)
-        self._gaze_filter = OneEuro(5.0, 10.0, SPEED)
+        self._lip_rise = LIP_RISE * (0.6 if opening > 0.06 else 1.0)
+        nose, lip = model.neutral[2, 1], model.neutral[14, 1]
+        self._with_jaw = np.clip((nose - model.neutral[:468, 1]) / (nose - lip), 0, 1)
+        self._with_jaw[self._upper_mouth] = 0
+        self._pose_filter = OneEuro(3.5, 0.8, PROMPT)
+        self._shift_filter = OneEuro(4.0, 4.0, PROMPT)
+        self._face_filter = OneEuro(5.0, 4.0, PROMPT)
+        self._gaze_filter = OneEuro(6.0, 8.0, PROMPT)
         self._gaze = np.zeros((2, 2))
         self.held_back = np.zeros(3)
+        self._anchor = Anchor(model) if mode == "absolute" else None
 
     def calibrate(self, motion: Motion) -> None:
         """This moment is the driver's neutral from now on."""
-        self.reference, self.fixed = Reference(motion, lid_openings(motion.landmarks)), True
+        self._take(motion)
+        self.fixed = True
+
+    def _take(self, motion: Motion) -> None:
+        seen = self._anchor.hold(motion) if self._anchor else motion
+        openings = lid_openings(seen.landmarks)
+        self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
 
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Chooses the reference from a whole clip: the most neutral moment, or for absolute motion the one most like
@@ -142,71 +176,58 @@ class Retargeter:
         seen = [m for m in motions if m is not None]
         if not seen:
             return
-        self.calibrate(most_neutral(seen) if self.mode == "relative" else min(seen, key=self._distance_in_frame))
-
-    def _distance_in_frame(self, motion: Motion) -> float:
-        w, h = self.model.frame_size
-        x0, y0, scale = self.model.crop
-        points = self.model.neutral @ self.model.rotation.T + self.model.translation
-        own = (self.model.camera.project(points) + 0.5) / scale + [x0, y0]
-        theirs = (motion.pixels + 0.5) * (max(w, h) / max(motion.size))
-        return float(np.linalg.norm(own - theirs, axis=1).mean())
+        if self._anchor is None:
+            calm = most_neutral(seen)
+            self.calibrate(replace(calm, landmarks=with_usual_eyes(calm, seen)))
+        else:
+            self.calibrate(min(seen, key=self._anchor.distance))
 
     def refine(self, motion: Motion, seconds: float) -> None:
         """Live: the first good moment is the neutral at once; calmer ones of the first seconds replace it."""
         self._age += seconds
         score = neutral_score(motion)
         if not self.fixed and (self.reference is None or (self._age < 4 and score < self._best - 0.05)):
-            self._best, self.reference = score, Reference(motion, lid_openings(motion.landmarks))
+            self._best = score
+            self._take(motion)
 
     def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
         """The avatar's motion of this moment, `seconds` after the last one."""
         self.refine(motion, seconds)
         assert self.reference is not None
+        motion = self._anchor(motion) if self._anchor else motion
         pose = self._pose(motion, self.reference, seconds)
-        offsets = self._expression(motion, self.reference)
+        share = openness(motion.landmarks, self.reference.open)
+        offsets = self._expression(motion, self.reference, share)
         offsets = self._face_filter(offsets, seconds)
-        gaze = self._look(motion, self.reference, seconds)
+        gaze = self._look(motion, self.reference, share, seconds)
         return AvatarMotion(
             pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[JAW_INDEX].mean(0).astype(np.float32)
         )
 
     def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
-        now, then = motion.rotation.astype(np.float64), reference.motion.rotation.astype(np.float64)
-        turn = now @ then.T
-        # as the portrait's lens would see it: the driver is tracked under the usual field of view
-        w, h = self.model.frame_size
-        usual = FOCAL_FACTOR * max(w, h) * self.model.crop[2]
-        lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
-        at, origin = motion.translation * lens, reference.motion.translation * lens
-        shift, slip = at - origin, np.zeros(3)
+        now = motion.rotation.astype(np.float64)
         if self.mode == "absolute":
-            # the two fits may take the same face for a smaller one nearer by: cm count in proportion to distance
-            shift *= float(self.model.translation[2] / origin[2])
-            lead = then @ self.model.rotation.T.astype(np.float64)
-            slip = self._slip(reference)
-            away = origin * face_ratio(self.model.neutral, reference.motion.landmarks) + slip - self.model.translation
-            if np.degrees(Rotation.from_matrix(lead).magnitude()) > 6 or np.abs(away / at[2]).max() > 0.08:
-                turn, shift = turn @ lead, shift + away
+            turn, shift = now @ self.model.rotation.T, motion.translation - self.model.translation
+        else:
+            turn, shift = now @ reference.motion.rotation.T, self._shift(motion, reference)
         vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
         shift = self._shift_filter(shift, seconds)
         turn, self.held_back = eased_turn(turn)
         if self.mode == "relative":
-            shift = eased(shift, 0.6 * SHIFT_LIMIT, SHIFT_LIMIT)
-        shift = shift + turn @ slip - slip
+            shift = softly(shift, SHIFT_LIMIT)
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
 
-    def _slip(self, reference: Reference) -> F64:
-        """(3,) cm, camera space at rest: how much farther from the head's origin the driver's face is than the
-        portrait's. The two fits place that origin differently; a head that turned about the wrong one would slide."""
-        theirs, own = (face[MIDDLE_INDEX].mean(0) for face in (reference.motion.landmarks, self.model.neutral))
-        ratio = face_ratio(self.model.neutral, reference.motion.landmarks)
-        return np.asarray(self.model.rotation @ (ratio * theirs - own), np.float64)
+    def _shift(self, motion: Motion, reference: Reference) -> F64:
+        """(3,) cm the driver moved, as the portrait's lens would see it: the driver is tracked under the usual field
+        of view."""
+        usual = FOCAL_FACTOR * max(self.model.frame_size) * self.model.crop[2]
+        lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
+        return np.asarray((motion.translation - reference.motion.translation) * lens, np.float64)
 
-    def _expression(self, motion: Motion, reference: Reference) -> F64:
-        """(468, 3) cm in the portrait's head space."""
+    def _expression(self, motion: Motion, reference: Reference, share: F64) -> F64:
+        """(468, 3) cm in the portrait's head space; share: how open the eyes are."""
         face, base, own = (
             motion.landmarks.astype(np.float64),
             reference.motion.landmarks.astype(np.float64),
@@ -227,20 +248,37 @@ class Retargeter:
             offsets[lids, 1] *= scale
         offsets[LID_FOLD_INDEX, 1] *= 0.5 + 0.5 * scale
         rise = offsets[self._upper_mouth, 1]
-        limit = self._lip_rise
-        offsets[self._upper_mouth, 1] = np.where(rise > 0, limit * np.tanh(rise / limit), rise)
-        open_now = lid_openings(face) / np.maximum(reference.openings, 0.05)
-        return self._lips_apart(self._lids_set(offsets, closed_fully(open_now)))
+        offsets[self._upper_mouth, 1] = np.where(rise > 0, softly(rise, self._lip_rise), rise)
+        if self.mode == "relative":
+            offsets = self._opening_limited(offsets)
+        return self._lips_apart(self._lids_set(offsets, share))
 
-    def _lids_set(self, offsets: F64, openness: F64) -> F64:
-        """The lids stand as far apart as the driver's do, in the portrait's own measure; shut, they overlap a hair."""
+    def _opening_limited(self, offsets: F64) -> F64:
+        """A mouth that opens as far as the portrait's face has room for: beyond, jaw and chin go down less."""
+        own = self.model.neutral
+        room = float(own[2, 1] - own[152, 1])
+        rest = float(own[13, 1] - own[14, 1])
+        down, up = -float(offsets[14, 1]), float(offsets[13, 1])
+        if down <= 0:
+            return offsets
+        allowed = float(softly(down + up, max(OPENING * room - rest, LEAST * room))) - up
+        offsets[:, 1] *= 1 - (1 - np.clip(allowed / down, 0, 1)) * self._with_jaw
+        return offsets
+
+    def _lids_set(self, offsets: F64, share: F64) -> F64:
+        """Lids that close stand as far apart as the driver's do, in the portrait's own measure (`share` (2,) of the
+        opening at rest); shut, the upper one passes before the lower one."""
         own, u, low = self.model.neutral, UPPER_LID_INDEX, LOWER_LID_INDEX
         rest = own[u, 1] - own[low, 1]
         now = rest + offsets[u, 1] - offsets[low, 1]
-        shut = np.clip(1 - openness / 0.25, 0, 1)[:, None]
-        excess = now - (rest * openness[:, None] - OVERLAP * shut)
+        shut = np.clip(1 - share / 0.25, 0, 1)[:, None]
+        sure = np.clip((0.8 - share) / 0.4, 0, 1)[:, None]
+        widest = rest + softly(now - rest, WIDE_EYES * np.maximum(rest, 0.2))
+        excess = np.where(now > rest, now - widest, (now - rest * share[:, None]) * sure)
         offsets[u, 1] -= 0.85 * excess
-        offsets[low, 1] += 0.15 * excess
+        offsets[low, 1] += 0.15 * excess + LID_OVERLAP * shut
+        offsets[u, 2] += LID_LIFT * shut
+        offsets[low, 2] -= LID_LIFT * shut
         return offsets
 
     def _lips_apart(self, offsets: F64) -> F64:
@@ -254,10 +292,9 @@ class Retargeter:
         offsets[low, 1] += 0.5 * cross
         return offsets
 
-    def _look(self, motion: Motion, reference: Reference, seconds: float) -> F64:
+    def _look(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
         """(2, 2) cm the irises leave their place; held while the eyes are shut, when irises are only guessed."""
-        open_now = lid_openings(motion.landmarks) / np.maximum(reference.openings, 0.05)
-        if open_now.mean() > 0.45:
+        if share.mean() > 0.45:
             change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
-            self._gaze = np.clip(GAZE_GAIN * change * self._own_widths[:, None], -GAZE_LIMIT, GAZE_LIMIT)
+            self._gaze = softly(GAZE_GAIN * change * self._own_widths[:, None], GAZE_LIMIT)
         return self._gaze_filter(self._gaze, seconds)

@@ -24,6 +24,7 @@ from offline.preprocess import OVAL, Portrait
 F64 = NDArray[np.float64]
 WET = 0.9  # oil of eyes, teeth and tongue: nearly all of their shine is sharp
 NOWHERE = (-1.0, -1.0)  # where a piece is seen that no pixel of the canvas shows
+ENAMEL = (246, 229, 211)  # sRGB of teeth in bright skin's light
 
 
 def assemble_mesh(
@@ -35,23 +36,10 @@ def assemble_mesh(
     cells: list[layers.Cell] = []
     for right in (True, False):
         cells += layers.eye_cells(image, marks, right)
-    unit = -portrait.camera.focal / fit.points[13, 2]
     opening = layers.mouth_opening(marks)
     if opening > OPEN_MOUTH:
         cells.append(layers.open_mouth_cell(image, marks, smile=opening < WIDE_MOUTH))
-    if opening < WIDE_MOUTH:
-        skin = image[polygon(marks, (h, w))]
-        level = float(np.percentile(skin.mean(-1), 70)) if len(skin) else 160.0
-        tone = np.array([236, 228, 210], np.float32) * np.clip(0.42 + 0.5 * level / 200, 0.4, 0.93)
-        if np.ptp(skin.reshape(-1, 3).mean(0)) < 3:  # a grey photograph has grey teeth
-            tone[:] = tone.mean()
-        made = [
-            layers.cavity_cell(unit, 7.0, level),
-            layers.tongue_cell(unit, level),
-            layers.teeth_cell(False, unit, tone),
-            *([layers.teeth_cell(True, unit, tone)] if opening <= OPEN_MOUTH else []),
-        ]
-        cells += [grey_cell(c) if np.ptp(skin.reshape(-1, 3).mean(0)) < 3 else c for c in made]
+    cells += drawn_mouth(image[polygon(marks, (h, w))], opening, -portrait.camera.focal / fit.points[13, 2])
     turned = abs(float(angles_from_rotation(fit.rotation)[0])) > parts.TURNED
     if turned:
         cells.append(layers.mirror_cell(colours, marks, alpha))
@@ -74,6 +62,20 @@ def assemble_mesh(
         outline.add_lip_insides(mesh, fit, marks, portrait.camera)
     rig.add_mouth(mesh, fit, portrait.camera, {c.name: c for c in cells}, by_name)
     return mesh.finish(), cells, places, height
+
+
+def drawn_mouth(skin: Image, opening: float, unit: float) -> list[layers.Cell]:
+    """What the portrait does not show of the inside of its mouth. skin (n, 3): the face's pixels; unit: pixels per
+    cm."""
+    level = float(np.percentile(skin.mean(-1), 70)) if len(skin) else 160.0
+    grey = len(skin) > 0 and np.ptp(skin.reshape(-1, 3).mean(0)) < 3
+    tone = np.array(ENAMEL, np.float32) * np.clip(0.42 + 0.5 * level / 200, 0.4, 0.95)
+    made = [layers.cavity_cell(unit, 7.0, level)]
+    if opening < WIDE_MOUTH:
+        made += [layers.tongue_cell(unit, level), layers.teeth_cell(False, unit, tone)]
+    if opening <= OPEN_MOUTH:
+        made.append(layers.teeth_cell(True, unit, tone))
+    return [grey_cell(c) if grey else c for c in made]  # a grey photograph has grey teeth
 
 
 def grey_cell(cell: layers.Cell) -> layers.Cell:

@@ -18,6 +18,7 @@ INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 TEETH_UPPER = (0.43, 0.34, 0.38, 0.36, 0.34, 0.42)  # half the arch, middle outward: seen widths in cm
 TEETH_LOWER = (0.27, 0.30, 0.34, 0.35, 0.36, 0.44)
+UNDER_LID = 0.18  # eye widths that the ball goes on behind the upper lid, beyond what it does below
 OPEN_MOUTH, WIDE_MOUTH = 0.07, 0.4  # inner opening over width: teeth show; the whole inside shows
 
 
@@ -59,18 +60,20 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     distance = np.hypot(gx - centre[0], gy - centre[1])
     margin = max(1, round(0.025 * width))
     sure = cv2.erode(opening.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1))) > 0
-    white = sure & (distance > 1.12 * radius)
+    white = sure & (distance > 1.25 * radius)
     colour = sclera(patch, white, opening, outline - origin)
     name = "right" if right else "left"
     # behind the lids only: a ball larger than that would come out through the cheek
-    tall, wide = (max(1, int(k * width)) | 1 for k in (0.50, 0.10))
+    tall, wide = (max(1, int(k * width)) | 1 for k in (0.50, 0.14))
     shell = cv2.dilate(opening.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(
         np.float32
     )
+    up = int(UNDER_LID * width)  # a lid that opens wide shows more of it; toward the cheek there is no room
+    shell[:-up] = np.maximum(shell[:-up], shell[up:])
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
     ball = Cell(f"{name} eyeball", colour, shell, origin, 0.5)
     disc, cover = iris(patch, sure, centre - origin, radius)
-    return ball, Cell(f"{name} iris", disc, np.minimum(cover, shell), origin, 0.9)
+    return ball, Cell(f"{name} iris", disc, cover, origin, 0.9)
 
 
 def sclera(patch: Array, white: NDArray[np.bool_], opening: NDArray[np.bool_], outline: F64) -> Array:
@@ -85,7 +88,9 @@ def sclera(patch: Array, white: NDArray[np.bool_], opening: NDArray[np.bool_], o
         floor = np.minimum(bright * 0.62, bright)  # lashes and caruncle are no sclera
         keep = white & (patch >= floor).all(-1)
         filled = push_pull(patch, keep.astype(np.float32))
-        colour = np.where(keep[..., None], patch, cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * w)))
+        soft = cv2.GaussianBlur(keep.astype(np.float32), (0, 0), max(1.0, 0.015 * w))[..., None]
+        seen = np.where(keep[..., None], soft * soft, 0)  # no border between what is seen and what is made up
+        colour = patch * seen + cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * w)) * (1 - seen)
     top = float(outline[:, 1].min())
     y = np.arange(h, dtype=np.float32)[:, None, None]
     shade = 1 - 0.45 * np.clip((top - y) / (0.25 * w), 0, 1)
@@ -173,8 +178,16 @@ def open_mouth_cell(image: Image, landmarks: F64, *, smile: bool) -> Cell:
         bared = (rows < ceiling) & columns
         colour = np.where(bared[..., None], filled * (1 - above) * 0.92 + gum * above * 0.9, colour)
         shell = np.maximum(shell, bared & (ceiling - rows < 0.9 * grow))
-    shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
+    # out of sight at rest it fades: lips that part farther show no straight edge
+    sideways = np.where(inside.any(0), 1.0, np.clip(1 - gap_from(inside.any(0)) / max(0.4 * grow, 1), 0, 1))
+    shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7) * sideways, np.float32)
     return Cell("open mouth", np.asarray(colour, np.float32), shell, (int(x0), int(y0)), 0.4)
+
+
+def gap_from(columns: NDArray[np.bool_]) -> F64:
+    """(w,) distance of each column from the nearest true one."""
+    at = np.flatnonzero(columns)
+    return np.asarray(np.abs(np.arange(len(columns))[:, None] - at).min(1), np.float64) if len(at) else columns * 0.0
 
 
 def teeth_cell(upper: bool, unit: float, tone: Array) -> Cell:
@@ -187,9 +200,10 @@ def teeth_cell(upper: bool, unit: float, tone: Array) -> Cell:
     w, h = int(2 * half * u), int((height + gum) * u)
     gy, gx = np.mgrid[:h, :w].astype(np.float32)
     across, down = np.abs(gx - w / 2) / u, gy / u
-    dim = np.clip(1.04 - 0.62 * (across / half) ** 1.6, 0.25, 1)[..., None]  # the arch runs back into the dark
+    dim = np.clip(1.04 - 0.74 * (across / half) ** 1.8, 0.25, 1)[..., None]  # the arch runs back into the dark
+    dim = dim * (0.8 + 0.2 * np.clip((down - gum) / height, 0, 1))[..., None]  # and lies in the lip's shadow
     picture = np.broadcast_to(np.array([150, 72, 72], np.float32) * (0.5 + 0.5 * tone.mean() / 230), (h, w, 3)).copy()
-    picture[down > gum + 0.08] = tone * 0.66  # between the teeth it is shaded tooth that one sees, not gum
+    picture[down > gum + 0.08] = tone * 0.74  # between the teeth it is shaded tooth that one sees, not gum
     alpha = (down < gum + 0.7 * height).astype(np.float32)
     left = 0.0
     for i, width in enumerate(widths):

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.ops.geometry import angles_from_rotation
+from narrate_stream.ops.lift import IRISES
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.ops.limits import eased_turn
 from narrate_stream.pipeline import still_motion
-from narrate_stream.retarget import IRISES, Retargeter, eye_widths, gaze_of
+from narrate_stream.retarget import Retargeter, eye_widths, gaze_of
 from narrate_stream.types import AvatarMotion, Image, Motion, Pose
 from offline.stills import Studio, photograph_framing
 from offline.target import FACE, Target, expression_of, seen_rotation

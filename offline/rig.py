@@ -25,6 +25,7 @@ from offline.parts import F64, TURNED, MeshParts, grid_triangles, sample
 FEATHER = 1.6  # canvas pixels (at 1024) over which the rims of lids and lips fade
 EVENINGS = 12  # rounds of averaging where the unseen half begins
 RIGHT, LEFT = 1, 2
+CAVITY_UNDER = 0.42  # of the way from the lower lip to the chin that the inside of the mouth goes down behind it
 
 
 def add_face(
@@ -121,7 +122,7 @@ def add_eye(
 ) -> None:
     """An eyeball or iris cell, a little behind the lids, bulging like the ball it is part of."""
     h, w = cell.alpha.shape
-    st, triangles = patch_grid(9, 9)
+    st, triangles = patch_grid(13, 13)
     pixels = st * [w - 1, h - 1] + cell.origin
     corner = (33, 133) if right else (362, 263)
     lids = (159, 145) if right else (386, 374)
@@ -132,7 +133,7 @@ def add_eye(
     z_plane = fit.points[list(corner), 2]
     slope = (z_plane[1] - z_plane[0]) / max(abs(landmarks[corner[1], 0] - landmarks[corner[0], 0]), 1e-6)
     slope *= np.sign(landmarks[corner[1], 0] - landmarks[corner[0], 0])
-    depth = z + bulge + slope * (pixels[:, 0] - middle[0]) * 0.6 - (0.02 if iris else 0.12)
+    depth = z + bulge + slope * (pixels[:, 0] - middle[0]) * 0.6 - (0.02 if iris else 0.24)
     # sits behind the lids everywhere at rest: they are thin, the ball is not
     vertices = camera.unproject(pixels, depth - 0.38)
     source = np.column_stack([st * [w - 1, h - 1] + place, np.full(len(st), 8.0)])
@@ -142,7 +143,7 @@ def add_eye(
 def add_mouth(
     parts: MeshParts, fit: FaceFit, camera: Camera, cells: dict[str, Cell], places: dict[str, tuple[int, int]]
 ) -> None:
-    """The inside of the mouth: the portrait's own when it is open, otherwise cavity, tongue and two rows of teeth.
+    """The inside of the mouth: cavity, tongue and two rows of teeth; before them the portrait's own when it is open.
 
     All follow the curve of the lips, so that no corner comes out through a cheek.
     """
@@ -160,9 +161,8 @@ def add_mouth(
     ) -> None:
         h, w = cells[name].alpha.shape
         x = middle + (st[:, 0] - 0.5) * width * (1 - narrow * st[:, 1])
-        p = np.column_stack(
-            [x, top + (bottom - top) * st[:, 1], np.polyval(curve, x) - 0.05 * (x - middle) ** 2 - back]
-        )
+        lip = np.polyval(curve, np.clip(x, lips[:, 0].min(), lips[:, 0].max()))  # beyond the corners it may go anywhere
+        p = np.column_stack([x, top + (bottom - top) * st[:, 1], lip - 0.05 * (x - middle) ** 2 - back])
         source = np.column_stack([st * [w - 1, h - 1] + places[name], np.full(len(st), 8.0)])
         parts.add(fit.camera(p), source, triangles, jaw=jaw)
 
@@ -174,15 +174,22 @@ def add_mouth(
         depth = fit.camera(np.column_stack([flat[:, :2], np.polyval(curve, flat[:, 0]) - 0.8]))[:, 2]
         source = np.column_stack([st * [w - 1, h - 1] + places["open mouth"], np.full(len(st), 8.0)])
         top, bottom = camera.project(fit.points[[13, 14]])[:, 1]
-        smile = "mouth cavity" in cells
+        smile = "tongue" in cells
         jaw = 0.0 if smile else np.clip((pixels[:, 1] - top) / max(bottom - top, 1.0), 0, 1)
         parts.add(camera.unproject(pixels, depth), source, triangles, jaw=jaw)
-        if not smile:
-            return
     open_ratio = np.clip(st[:, 1] * 1.35 - 0.2, 0, 1)
-    # narrow below, where it would come out between jaw and neck
-    put("mouth cavity", inner + 4.4, up[1] + 1.2, low[1] - 2.2, 2.7, open_ratio, narrow=0.4)
-    put("tongue", min(3.8, inner * 0.85), low[1] + 0.65, low[1] - 1.5, 1.6, 0.95)
-    put("lower teeth", 2 * sum(TEETH_LOWER), low[1] - 0.22, low[1] - 1.32, 1.0, 1.0)
+    # narrow and not far below the lip, where it would come out between jaw and neck: the chin follows half as far
+    under = CAVITY_UNDER * (low[1] - fit.head(fit.points[[152]])[0, 1])
+    put("mouth cavity", inner + 4.4, up[1] + 1.2, low[1] - under, 2.7, open_ratio, narrow=0.5)
+    if "tongue" in cells:
+        put("tongue", min(3.8, inner * 0.85), low[1] + 0.75, low[1] - under, 1.6, 0.9)
+        put(
+            "lower teeth",
+            min(2 * sum(TEETH_LOWER), 0.85 * inner),
+            low[1] - 0.22,
+            low[1] - 0.22 - min(1.1, under),
+            1.0,
+            0.92,
+        )
     if "upper teeth" in cells:
-        put("upper teeth", 2 * sum(TEETH_UPPER), up[1] + 1.24, up[1] - 0.17, 0.75, 0.0)
+        put("upper teeth", min(2 * sum(TEETH_UPPER), inner), up[1] + 1.24, up[1] - 0.17, 0.75, 0.0)

@@ -15,8 +15,8 @@ FLOORS = (
     {"errors", "types", "config", "protocols", "data"},
     # `files` and `demux` are plain reading and writing; the offline stage uses them as well as the live one.
     {"ops", "kernels", "nets", "files", "demux", "sound", "media"},
-    {"bundle", "drivers", "renderer", "shading", "relighters", "fusion", "lights", "retarget", "room", "styles"}
-    | {"backdrops", "dimmer", "idle", "presence"},
+    {"bundle", "drivers", "renderer", "shading", "relighters", "fusion", "lights", "anchor", "retarget", "room"}
+    | {"styles", "backdrops", "dimmer", "idle", "presence"},
     {"metrics", "pipeline", "bench", "stills"},
     {"latest", "media_rtc", "broadcast", "stage", "hub", "rtc", "whip", "signaling", "server", "camera", "doctor"}
     | {"gallery", "thumbnails", "uploads"},

@@ -11,8 +11,9 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.landmarks import FaceMesh
 from narrate_stream.fusion import coverage, head_framing, portrait_framing
 from narrate_stream.ops.geometry import partial_rotations, rotation_from_angles
+from narrate_stream.ops.lift import CORNERS
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.renderer import Deformer, Renderer
+from narrate_stream.renderer import Deformer, Renderer, ball_centre
 from narrate_stream.types import Pose, View
 from offline.build import build_model
 from offline.picture import load_builtin_portrait
@@ -125,12 +126,16 @@ def test_expression_moves_only_what_it_should(model: HybridModel) -> None:
     assert np.linalg.norm(moved, axis=1).max() < 0.75
 
 
-def test_gaze_moves_the_irises_only(model: HybridModel) -> None:
-    look = replace(still_motion(), gaze=np.array([[0.3, 0], [0, 0.2]], np.float32))
-    moved = np.linalg.norm(Deformer(model)(look) - model.vertices, axis=1)
-    assert moved[model.eye == 1] == pytest.approx(np.full((model.eye == 1).sum(), 0.3), abs=1e-3)
-    assert moved[model.eye == 2] == pytest.approx(np.full((model.eye == 2).sum(), 0.2), abs=1e-3)
-    assert moved[model.eye == 0].max() < 1e-4
+def test_gaze_rolls_the_irises_and_nothing_else(model: HybridModel) -> None:
+    looks = np.array([[0.3, 0], [0, 0.2]], np.float32)
+    points = Deformer(model)(replace(still_motion(), gaze=looks))
+    for side, look in ((1, looks[0]), (2, looks[1])):
+        ball, then = ((p[model.eye == side] - model.translation) @ model.rotation for p in (points, model.vertices))
+        centre = ball_centre(model, CORNERS[side - 1])
+        assert np.linalg.norm(ball - centre, axis=1) == pytest.approx(np.linalg.norm(then - centre, axis=1), abs=1e-3)
+        front = int(np.argmin(np.linalg.norm((then - centre)[:, :2], axis=1)))
+        assert (ball - then)[front, :2] == pytest.approx(look, abs=0.08)
+    assert np.abs(points - model.vertices)[model.eye == 0].max() < 1e-4
 
 
 def test_framings_keep_their_promise(model: HybridModel) -> None:

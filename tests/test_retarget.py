@@ -14,13 +14,21 @@ from narrate_stream.drivers.mesh import neutral_motion
 from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
 from narrate_stream.ops.limits import BELIEVABLE, MOST
 from narrate_stream.retarget import (
+    GAZE_LIMIT,
+    LEAST,
+    LID_OVERLAP,
     LOWER_LIDS,
     LOWER_LIP,
+    OPENING,
     UPPER_LIDS,
     UPPER_LIP,
+    WIDE_EYES,
     Retargeter,
+    closed_fully,
+    eye_widths,
     lid_openings,
     neutral_score,
+    openness,
 )
 from narrate_stream.types import AvatarMotion, Motion
 
@@ -82,7 +90,7 @@ def test_the_head_turns_as_the_driver_does(
 def test_a_wild_turn_is_eased_and_told(model: HybridModel, mode: Literal["relative", "absolute"]) -> None:
     own, retarget = own_motion(model), Retargeter(model, mode)
     retarget.calibrate(own)
-    wild = replace(own, rotation=(rotation_from_angles(55, -30, 0) @ own.rotation).astype(np.float32))
+    wild = own_motion(model, (55, -30, 0))
     shown = angles_from_rotation(settled(retarget, wild).pose.rotation)
     assert BELIEVABLE[0] < shown[0] < MOST[0]
     assert BELIEVABLE[1] < -shown[1] < MOST[1]
@@ -97,7 +105,8 @@ def test_a_blink_closes_the_portraits_eyes(retarget: Retargeter, model: HybridMo
     shut = model.neutral.copy()
     shut[:468] += out.offsets
     gap = [float((shut[list(u), 1] - shut[list(low), 1]).mean()) for u, low in zip(UPPER_LIDS, LOWER_LIDS, strict=True)]
-    assert gap == pytest.approx([0, 0], abs=0.12)
+    assert gap == pytest.approx([-LID_OVERLAP, -LID_OVERLAP], abs=0.12)
+    assert (out.offsets[list(UPPER_LIDS[0]), 2] > out.offsets[list(LOWER_LIDS[0]), 2] + 0.1).all()  # it lies before it
     assert (own > 0.35).all()
     one = model.neutral.copy()
     one[:468] += settled(retarget, face({"eyeBlinkLeft": 1})).offsets
@@ -110,10 +119,13 @@ def test_lids_and_lips_never_cross(retarget: Retargeter, model: HybridModel, nam
     out = settled(retarget, face({name: 1.0, "eyeBlinkLeft": 0.9, "mouthPressLeft": 1.0, "mouthRollUpper": 1.0}), 8)
     own = model.neutral
     moved = own[:468, 1] + out.offsets[:, 1]
-    for upper, lower in (*zip(UPPER_LIDS, LOWER_LIDS, strict=True), (UPPER_LIP, LOWER_LIP)):
+    for upper, lower, over in (
+        *zip(UPPER_LIDS, LOWER_LIDS, (LID_OVERLAP,) * 2, strict=True),
+        (UPPER_LIP, LOWER_LIP, 0),
+    ):
         u, low = list(upper), list(lower)
         least = np.minimum(own[u, 1] - own[low, 1], 0)
-        assert (moved[u] - moved[low] >= least - 0.05).all()
+        assert (moved[u] - moved[low] >= least - over - 0.05).all()
 
 
 def test_opening_the_jaw_opens_the_portraits_mouth(retarget: Retargeter, model: HybridModel) -> None:
@@ -123,12 +135,39 @@ def test_opening_the_jaw_opens_the_portraits_mouth(retarget: Retargeter, model: 
     assert np.abs(out.offsets[[4, 10, 33, 263]]).max() < 0.1
 
 
+def test_a_mouth_opens_no_farther_than_the_face_has_room_for(model: HybridModel) -> None:
+    retarget = Retargeter(model)
+    retarget.calibrate(neutral_motion())
+    rest, room = (float(model.neutral[a, 1] - model.neutral[b, 1]) for a, b in ((13, 14), (2, 152)))
+    gaps, chins = [], []
+    for amount in np.linspace(0.1, 2.0, 8):
+        offsets = settled(retarget, face({"jawOpen": amount}), 30).offsets
+        gaps.append(rest + float(offsets[13, 1] - offsets[14, 1]))
+        chins.append(float((model.neutral[14, 1] + offsets[14, 1]) - (model.neutral[152, 1] + offsets[152, 1])))
+    assert (np.diff(gaps) > 0).all()  # eased, not clamped
+    assert gaps[-1] < max(OPENING, rest / room + LEAST) * room
+    assert min(chins) > 0.3 * float(model.neutral[14, 1] - model.neutral[152, 1])
+
+
+def test_eyes_close_by_the_drivers_lids_and_not_by_its_squint() -> None:
+    rest = np.array(neutral_motion().landmarks, np.float64)
+    reference = closed_fully(lid_openings(rest) / eye_widths(rest))
+    assert openness(rest, reference) == pytest.approx([1, 1])
+    for share, least, most in ((0.8, 0.7, 0.82), (0.6, 0.5, 0.62), (0.12, 0.0, 0.02)):
+        half = rest.copy()
+        for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
+            u, low = list(upper), list(lower)
+            half[u] = rest[low] + share * (rest[u] - rest[low])
+        assert (openness(half, reference) >= least).all()
+        assert (openness(half, reference) <= most).all()
+
+
 def test_gaze_goes_the_same_way_and_is_limited(retarget: Retargeter) -> None:
     right = settled(retarget, face(gaze=(1, 0))).gaze
     assert (right[:, 0] > 0.2).all()
     up = settled(retarget, face(gaze=(0, 1))).gaze
     assert (up[:, 1] > 0.1).all()
-    assert np.abs(right).max() < 0.81
+    assert np.abs(right).max() <= GAZE_LIMIT
 
 
 def test_shut_eyes_keep_their_gaze(retarget: Retargeter) -> None:
@@ -137,34 +176,42 @@ def test_shut_eyes_keep_their_gaze(retarget: Retargeter) -> None:
     assert after == pytest.approx(before, abs=0.03)
 
 
-def own_motion(model: HybridModel) -> Motion:
-    """The portrait as a driving frame would show it."""
-    points = model.neutral @ model.rotation.T + model.translation
+def own_motion(model: HybridModel, turn: Angles = (0, 0, 0), shift: Angles = (0, 0, 0)) -> Motion:
+    """The portrait as a driving frame would show it, turned about its head's origin and moved."""
+    rotation = rotation_from_angles(*turn) @ model.rotation
+    translation = model.translation + np.array(shift)
     x0, y0, scale = model.crop
-    pixels = (model.camera.project(points) + 0.5) / scale + [x0, y0] - 0.5
-    return Motion(model.rotation, model.translation, model.neutral, pixels.astype(np.float32), model.frame_size)
+    pixels = (model.camera.project(model.neutral @ rotation.T + translation) + 0.5) / scale + [x0, y0] - 0.5
+    arrays = (rotation, translation, model.neutral, pixels)
+    return Motion(*(a.astype(np.float32) for a in arrays), model.frame_size)
 
 
 def test_absolute_motion_of_the_portrait_itself_is_the_identity(model: HybridModel) -> None:
     retarget, own = Retargeter(model, "absolute"), own_motion(model)
-    turned = replace(
-        own, rotation=(rotation_from_angles(25, 0, 0) @ own.rotation).astype(np.float32), pixels=own.pixels + 60
-    )
+    turned = own_motion(model, (25, 0, 0), (2, 0, 0))
     retarget.rehearse([None, turned, own, turned])
     assert retarget.reference is not None
-    assert retarget.reference.motion is own
+    assert np.array_equal(retarget.reference.motion.pixels, own.pixels)
     out = settled(retarget, own)
-    assert out.pose.rotation == pytest.approx(np.eye(3), abs=1e-5)
-    assert out.pose.translation == pytest.approx(np.zeros(3), abs=1e-4)
+    assert out.pose.rotation == pytest.approx(np.eye(3), abs=1e-4)
+    assert out.pose.translation == pytest.approx(np.zeros(3), abs=1e-2)
     assert np.abs(out.offsets).max() < 0.02
 
 
-def test_absolute_motion_takes_the_drivers_pose(model: HybridModel) -> None:
+def test_absolute_motion_lays_the_avatar_over_the_driver(model: HybridModel) -> None:
+    """Wherever the driver's own fit believes its head to be: what counts is where it is seen."""
     retarget, own = Retargeter(model, "absolute"), own_motion(model)
     retarget.calibrate(own)
-    turned = replace(own, rotation=(rotation_from_angles(20, 0, 0) @ own.rotation).astype(np.float32))
-    found = settled(retarget, turned).pose.rotation @ model.rotation
-    assert found == pytest.approx(turned.rotation, abs=0.01)
+    turned = own_motion(model, (20, -5, 3), (1, -2, 4))
+    elsewhere = replace(turned, rotation=own.rotation, translation=turned.translation * 1.2)
+    out = settled(retarget, elsewhere)
+    assert out.pose.rotation @ model.rotation == pytest.approx(turned.rotation, abs=0.01)
+    head = model.neutral @ model.rotation.T + model.translation - model.pivot
+    points = head @ out.pose.rotation.T + model.pivot + out.pose.translation
+    x0, y0, scale = model.crop
+    pixels = (model.camera.project(points) + 0.5) / scale + [x0, y0] - 0.5
+    assert pixels[:468] == pytest.approx(turned.pixels[:468], abs=0.5)
+    assert np.abs(out.offsets).max() < 0.05
 
 
 def test_a_face_whose_origin_was_found_elsewhere_turns_on_the_spot(model: HybridModel) -> None:
@@ -189,10 +236,6 @@ def test_a_face_measured_smaller_and_nearer_is_no_step_forward(model: HybridMode
     retarget.calibrate(same)
     out = settled(retarget, same)
     assert out.pose.translation == pytest.approx(np.zeros(3), abs=0.05)
-    far = replace(same, translation=same.translation * np.float32(1.3))
-    retarget = Retargeter(model, "absolute")
-    retarget.calibrate(far)
-    assert settled(retarget, far).pose.translation[2] == pytest.approx(0.3 * model.translation[2], rel=0.1)
 
 
 def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:
@@ -201,7 +244,7 @@ def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:
     retarget = Retargeter(model)
     retarget.rehearse(clip)
     assert retarget.reference is not None
-    assert retarget.reference.motion is calm
+    assert retarget.reference.motion.rotation is calm.rotation
     assert neutral_score(calm) < min(neutral_score(m) for m in clip if m is not None and m is not calm)
     empty = Retargeter(model)
     empty.rehearse([None, None])
@@ -218,3 +261,24 @@ def test_coming_nearer_counts_in_the_portraits_own_distance(model: HybridModel) 
         steps.append(settled(retarget, face(shift=(0.5, 0, 1.0))).pose.translation)
     assert steps[1][2] / steps[0][2] == pytest.approx(2, abs=0.25)  # the soft limit takes a little
     assert steps[1][0] == pytest.approx(steps[0][0], abs=1e-3)
+
+
+def test_the_neutral_of_a_clip_has_a_shut_mouth_and_the_usual_eyes(model: HybridModel) -> None:
+    """Somebody who shuts the mouth only in surprise, and speaks with eyes as they usually are."""
+    surprised = face({"eyeWideLeft": 1, "eyeWideRight": 1, "browInnerUp": 1})
+    speaking = [face({"jawOpen": 0.3 + 0.1 * i}) for i in range(4)]
+    retarget = Retargeter(model)
+    retarget.rehearse([surprised, *speaking])
+    assert retarget.reference is not None
+    found, usual = retarget.reference.motion.landmarks, speaking[0].landmarks
+    eyes, mouth = [159, 386, 105, 334], [0, 17, 61, 291, 152]
+    assert found[eyes] == pytest.approx(usual[eyes], abs=0.05)
+    assert found[mouth] == pytest.approx(surprised.landmarks[mouth], abs=0.02)
+
+
+def test_eyes_open_wider_only_so_far(retarget: Retargeter, model: HybridModel) -> None:
+    wide = model.neutral.copy()
+    wide[:468] += settled(retarget, face({"eyeWideLeft": 1, "eyeWideRight": 1, "browInnerUp": 1})).offsets
+    ratio = lid_openings(wide) / lid_openings(model.neutral)
+    assert (ratio > 1.05).all()
+    assert (ratio < 1 + WIDE_EYES).all()

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.ops.canonical import canonical
-from narrate_stream.retarget import IRISES, LID_FOLDS, LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
+from narrate_stream.ops.lift import IRISES
+from narrate_stream.retarget import LID_FOLDS, LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
 
 F64 = NDArray[np.float64]
 Move = tuple[float, float, float]

@@ -24,10 +24,9 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera, Floats
+from narrate_stream.ops.lift import CORNERS, IRISES
 from narrate_stream.ops.motion import blended, fit_matrix, fitted, sparse_motions, transferred
 from narrate_stream.retarget import (
-    CORNERS,
-    IRISES,
     LOWER_LID_INDEX,
     LOWER_LIDS,
     UPPER_LID_INDEX,

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from narrate_stream.drivers.mesh import FLIP, FOCAL_FACTOR
+from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import angles_from_rotation
+from narrate_stream.ops.lift import FLIP
 
 F64 = NDArray[np.float64]
 RIGID = (33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 10, 151, 9, 8, 54, 284, 103, 332, 127, 356, 234, 454)
