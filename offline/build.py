@@ -115,7 +115,7 @@ def build(
     if seen:
         steps.done("networks")
     detail = (seen.normal, outside_mouth(seen.confidence, portrait)) if seen else None
-    surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail)
+    surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail, colours)
     steps.done("geometry")
     small_alpha = cv2.resize(alpha, surface.z.shape[::-1], interpolation=cv2.INTER_AREA)
     transport, occlusion = bake_transport(surface, np.asarray(small_alpha, np.float64))

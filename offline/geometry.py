@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera
-from narrate_stream.types import Array
+from narrate_stream.types import Array, Image
 from offline.coarse import jaw_side, rest_depth
 from offline.facemesh import face_topology, vertex_normals
 from offline.headfit import HeadFit
@@ -19,6 +19,7 @@ from offline.integrate import integrate, normals_from_depth
 from offline.layers import LEFT_EYE, RIGHT_EYE, polygon_mask
 from offline.parts import nearest_fill, smoothstep
 from offline.preprocess import OVAL
+from offline.skin import bare_skin
 from offline.softmesh import MapRenderer, screen_of
 from offline.template import ear_board, front_map, own_directions, rest_with_template, shoulders, with_hair, with_neck
 
@@ -96,12 +97,18 @@ def smooth_normals(points: F64) -> F64:
 
 
 def build_surface(
-    fit: HeadFit, landmarks: F64, coverage: Array, camera: Camera, detail: Detail | None = None
+    fit: HeadFit,
+    landmarks: F64,
+    coverage: Array,
+    camera: Camera,
+    detail: Detail | None = None,
+    colours: Image | None = None,
 ) -> Surface:
     """Coarse depth of the person, fused normals, and the depth integrated from them with the coarse one as prior.
 
     detail: normals of the canvas from elsewhere (a network) and how far they are believed, blended with the geometry's
-    own per pixel before the integration.
+    own per pixel before the integration. colours: the canvas; where it shows no skin beside the cheek, no bare ear is
+    looked for.
     """
     h, w = coverage.shape
     scale = DEPTH_SIZE / max(h, w)
@@ -127,7 +134,10 @@ def build_surface(
     thickness = THICKNESS + (CHEST - THICKNESS) * lower
     held = face | (~np.isnan(front.z) & (cover > 0.5))
     inflated = rest_depth(cover, held, np.where(face, face_z, front.z), below & face, middle, unit, thickness)
-    rest, behind = rest_with_template(front, inflated, face, face_z, below, cover, ear_board(fit, small, mw, mh), unit)
+    ears = ear_board(fit, small, mw, mh)
+    if colours is not None:
+        ears = replace(ears, share=ears.share * bare_skin(colours, face, cover, unit))
+    rest, behind = rest_with_template(front, inflated, face, face_z, below, cover, ears, unit)
     template = rest
     neck = nearest_fill(rest, ~face & below & (cover > 0.5), middle)
     # the border of hair and cheek stays with what it borders on, or a turn would tear it off

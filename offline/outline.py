@@ -9,6 +9,7 @@ Convention: arrays of the face's V vertices (see `offline/facemesh.py`); camera 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -35,11 +36,13 @@ HANGING = 4.0  # cm that it goes back where it meets no neck
 HUE = 0.8  # logarithm of channel ratios: farther from the skin's, it is a collar or hair,
 CLOTHED = -0.06  # which stays where it is: the underside then goes back so far inside and shows the jaw's skin
 SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at which the cheek's side has vertices
-SIDE_UNDER, SIDE_EAR = -0.12, 0.4  # cm outside the outline: where the side lies, and where an ear begins
-SIDE_MORE = 1.5  # cm above and below the ear
+DRAWN = 1.5  # cm back from the outline over which its pixels fade
+SIDE_UNDER, SIDE_OVER, SIDE_EAR = -0.12, -0.09, 0.4  # cm outside the outline: where the side lies, and where an ear begins
 LIP_OVER = (-0.08, 0.03, 0.05)  # cm from a lip's rim toward the other, beyond the middle of the gap between them
 LIP_DEEP = (0.03, 0.1, 0.65)  # cm behind the rim; teeth begin at 0.75
 MIRRORED = 0.12  # cm of cheek shown for every cm of the side's depth: little, or glasses show their arms twice
+
+SkinAt = Callable[[F64], F64]  # (n, 3) camera-space points -> (n, 3) source of the skin that goes on there
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,20 @@ def of_skin(colours: Image, places: F64, skin: F64) -> NDArray[np.bool_]:
 
 
 def add_outline(
-    parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array, colours: Image
+    parts: MeshParts,
+    fit: FaceFit,
+    landmarks: F64,
+    surface: Surface,
+    camera: Camera,
+    alpha: Array,
+    colours: Image,
+    skin_at: SkinAt,
 ) -> None:
     """Underside of the jaw and sides of the cheeks."""
     rim = rim_of(fit, landmarks, camera)
     over_neck = (sample(alpha, *rim.beside(FLOOR).T) > 0.9) & (on_map(surface, surface.below, rim, FLOOR) > 0.5)
     add_underside(parts, fit, rim, surface, camera, colours, over_neck)
-    add_sides(parts, rim, surface, camera, colours, jaw_rim() & ~over_neck)
+    add_sides(parts, rim, surface, camera, jaw_rim() & ~over_neck, skin_at)
 
 
 def on_map(surface: Surface, values: NDArray[Any], rim: Rim, distance: float) -> F64:
@@ -165,23 +175,33 @@ def add_underside(
 
 
 def add_sides(
-    parts: MeshParts, rim: Rim, surface: Surface, camera: Camera, colours: Image, hanging: NDArray[np.bool_]
+    parts: MeshParts,
+    rim: Rim,
+    surface: Surface,
+    camera: Camera,
+    hanging: NDArray[np.bool_],
+    skin_at: SkinAt,
 ) -> None:
-    """From the outline straight back: to the ear, and (`hanging` (V,)) where the jaw has no neck behind it."""
-    reach = 2 * round(SIDE_MORE / surface.unit) + 1
-    near = cv2.dilate(surface.behind.astype(np.uint8), np.ones((reach, 1)))  # more, to close where tears end
-    ear = on_map(surface, surface.z, rim, SIDE_EAR)
-    bare = of_skin(colours, rim.beside(SIDE_EAR), rim.pixels[face_topology().depth > 2])  # hair hangs before ears
-    stepped = (on_map(surface, near, rim, SIDE_EAR) > 0.5) & (ear < rim.z) & bare
-    back = np.where(stepped, ear, rim.z - HANGING)
-    place = rim.beside(SIDE_UNDER)
-    rings = []
+    """From the outline straight back: to the ear, and (`hanging` (V,)) where the jaw has no neck behind it. Skin as it
+    goes on round the head; over its beginning the outline's own pixels, drawn out until they have faded into it."""
+    around = np.ones((2 * round(SIDE_EAR / surface.unit) + 1,) * 2)
+    ear = np.clip(on_map(surface, cv2.erode(surface.z, around), rim, SIDE_EAR), rim.z - DEEPEST, rim.z)
+    stepped = on_map(surface, surface.behind, rim, SIDE_EAR) > 0.5
+    back = np.where(hanging & ~stepped, rim.z - HANGING, ear)
+    under, over = rim.beside(SIDE_UNDER), rim.beside(SIDE_OVER)
+    skin, drawn = [], []
     for k in SIDE:
-        source = rim.beside(SIDE_UNDER - MIRRORED * k * np.maximum(rim.z - back, 0))
-        rings.append(Ring(place, source, rim.z + k * (back - rim.z) - BELOW, follow=1 - k))
+        z = rim.z + k * (back - rim.z) - BELOW
+        skin.append(Ring(under, skin_at(camera.unproject(under, z))[:, :2], z, follow=1 - k))
+    for k in SIDE:
+        z = rim.z - k * np.minimum(rim.z - back, DRAWN) - BELOW
+        source = rim.beside(SIDE_OVER - MIRRORED * k * np.minimum(rim.z - back, DRAWN))
+        drawn.append(Ring(over, source, z, follow=1 - k * DRAWN / HANGING, feather=1 - k))
     edges = rim_edges()[0]
     edges = edges[face_topology().rim[edges].all(1)]
-    add_strip(parts, edges[(stepped | hanging)[edges].all(1)], rings, camera)
+    edges = edges[(stepped | hanging)[edges].any(1)]
+    add_strip(parts, edges, skin, camera)
+    add_strip(parts, edges, drawn, camera)
 
 
 def add_lip_insides(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera) -> None:

@@ -122,7 +122,8 @@ def add_front(
     z = front_depth(sheet, surface, stepped, backing)
     triangles = grid_triangles(sheet.shape[1], sheet.shape[0], sheet.person)
     rim = cv2.dilate(face, np.ones((2 * round(EDGE / surface.unit) + 1,) * 2))
-    jaw = ~inside & bare & below & (sheet.on(rim) > 0.5)
+    cell = np.ones((2 * int(np.ceil(step * surface.scale)) + 1,) * 2)
+    jaw = ~inside & bare & (sheet.on(cv2.erode(surface.below.astype(np.uint8), cell)) > 0.5) & (sheet.on(rim) > 0.5)
     covered = jaw[triangles].any(1) & (jaw | inside)[triangles].all(1)
     triangles = triangles[~covered]  # the jaw's own strip is there
     joins = backing[triangles].any(1) & ~backing[triangles].all(1) & inside[triangles].all(1)
@@ -133,7 +134,9 @@ def add_front(
         triangles = triangles[~(border[triangles].any(1) & empty[triangles].any(1))]
         triangles = triangles[~(inside & bare)[triangles].all(1)]
     torn, z_torn, triangles = split_tears(triangles, z, inside, under, stepped)
-    inset = np.where(under[torn], INSET, FADING) * step
+    whole = triangles[(triangles < len(z)).all(1)]
+    ends = np.isin(torn, whole[~inside[whole].all(1)])  # where a tear closes nothing moves
+    inset = np.where(ends, np.inf, np.where(under[torn], INSET, FADING) * step)
     tx, ty = at_outline(gx[torn], gy[torn], surface, inset)
     gx, gy, z = (np.concatenate(a) for a in ((gx, tx), (gy, ty), (z, z_torn)))
     inside = np.concatenate([inside, inside[torn]])
