@@ -37,7 +37,6 @@ COARSE = 2  # every second row and column of the shell becomes a part of the mes
 JAW_CELL = 1.6  # cm: about a cell of that, under the chin
 INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
 EAR_AT, EAR_WIDE, EAR_HIGH, TEMPLE = 98.0, 24.0, 28.0, 7.3  # degrees; cm: half a head's width between its ears
-THROAT_WIDE = 20.0  # degrees
 SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 SQUARE, GRAZING = 0.32, 0.12  # cosine to the viewer at which the photograph is taken as it is, and not at all
 SCALP_ASIDE, SCALP_LOW = 95.0, -32.0  # degrees: behind and above there is hair, not cheek
@@ -103,7 +102,6 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     shell *= evenly(np.minimum(shell[..., 2], front - behind) / shell[..., 2])[..., None]
     wide = INNER_WIDE - 24 * smoothstep(-elevation, 8.0, 20.0)  # narrower at the mouth: the jaw's corners stay closed
     open_ = (np.abs(azimuth) < wide) & (elevation > INNER_LOW) & (elevation < INNER_HIGH)
-    open_ |= (np.abs(azimuth) < THROAT_WIDE) & (elevation < INNER_LOW)  # the jaw's underside and the neck are there
     return shell, ~lost(shell) & ~open_ & ~shoulders(fit, shell)
 
 

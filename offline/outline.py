@@ -36,6 +36,8 @@ HANGING = 4.0  # cm that it goes back where it meets no neck
 HUE = 0.8  # logarithm of channel ratios: farther from the skin's, it is a collar or hair,
 CLOTHED = -0.06  # which stays where it is: the underside then goes back so far inside and shows the jaw's skin
 SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at which the cheek's side has vertices
+SIDE_MORE = 0.6  # cm behind the ear's front
+SIDE_ROUNDS = 4  # of averaging along the outline: so far it goes on beyond where it must be
 DRAWN = 1.5  # cm back from the outline over which its pixels fade
 SIDE_UNDER, SIDE_OVER, SIDE_EAR = -0.12, -0.09, 0.4  # cm outside the outline: where the side lies, and where an ear begins
 LIP_OVER = (-0.08, 0.03, 0.05)  # cm from a lip's rim toward the other, beyond the middle of the gap between them
@@ -133,7 +135,16 @@ def add_outline(
     rim = rim_of(fit, landmarks, camera)
     over_neck = (sample(alpha, *rim.beside(FLOOR).T) > 0.9) & (on_map(surface, surface.below, rim, FLOOR) > 0.5)
     add_underside(parts, fit, rim, surface, camera, colours, over_neck)
-    add_sides(parts, rim, surface, camera, jaw_rim() & ~over_neck, skin_at)
+    hanging = (jaw_rim() & ~over_neck) | (sample(alpha, *rim.beside(FLOOR).T) < 0.5)
+    add_sides(parts, rim, surface, camera, hanging, inward(fit, rim), skin_at)
+
+
+def inward(fit: FaceFit, rim: Rim) -> F64:
+    """(V, 2) pixels in the picture by which the head's own backward moves, per cm of depth; 0 where it would come out
+    over the outline: the near side of a turned head goes straight back."""
+    across, up, toward = fit.rotation[:, 2]
+    back = np.array([-across, up]) / max(float(toward), 0.3)
+    return np.where(rim.step @ back < 0, 1, 0)[:, None] * back * np.linalg.norm(rim.step, axis=1, keepdims=True)
 
 
 def on_map(surface: Surface, values: NDArray[Any], rim: Rim, distance: float) -> F64:
@@ -180,28 +191,40 @@ def add_sides(
     surface: Surface,
     camera: Camera,
     hanging: NDArray[np.bool_],
+    aside: F64,
     skin_at: SkinAt,
 ) -> None:
-    """From the outline straight back: to the ear, and (`hanging` (V,)) where the jaw has no neck behind it. Skin as it
+    """From the outline straight back (`aside` (V, 2): but for so many pixels for every cm): to the ear, and (`hanging` (V,)) where the jaw has no neck behind it. Skin as it
     goes on round the head; over its beginning the outline's own pixels, drawn out until they have faded into it."""
     around = np.ones((2 * round(SIDE_EAR / surface.unit) + 1,) * 2)
-    ear = np.clip(on_map(surface, cv2.erode(surface.z, around), rim, SIDE_EAR), rim.z - DEEPEST, rim.z)
+    ear = np.clip(rim.z - on_map(surface, cv2.erode(surface.z, around), rim, SIDE_EAR), 0, DEEPEST) + SIDE_MORE
     stepped = on_map(surface, surface.behind, rim, SIDE_EAR) > 0.5
-    back = np.where(hanging & ~stepped, rim.z - HANGING, ear)
-    under, over = rim.beside(SIDE_UNDER), rim.beside(SIDE_OVER)
-    skin, drawn = [], []
-    for k in SIDE:
-        z = rim.z + k * (back - rim.z) - BELOW
-        skin.append(Ring(under, skin_at(camera.unproject(under, z))[:, :2], z, follow=1 - k))
-    for k in SIDE:
-        z = rim.z - k * np.minimum(rim.z - back, DRAWN) - BELOW
-        source = rim.beside(SIDE_OVER - MIRRORED * k * np.minimum(rim.z - back, DRAWN))
-        drawn.append(Ring(over, source, z, follow=1 - k * DRAWN / HANGING, feather=1 - k))
     edges = rim_edges()[0]
     edges = edges[face_topology().rim[edges].all(1)]
-    edges = edges[(stepped | hanging)[edges].any(1)]
-    add_strip(parts, edges, skin, camera)
-    add_strip(parts, edges, drawn, camera)
+    depth, known = np.where(stepped, ear, HANGING), (stepped | hanging) * 1.0
+    for _ in range(SIDE_ROUNDS):  # on along the outline, and evenly
+        total = spread(known, edges)
+        depth, known = spread(depth * known, edges) / np.maximum(total, 1e-6), np.minimum(total, 1)
+    there = known > 1e-3
+    aside = np.where(stepped[:, None], 0, aside)  # to the ear, wherever the photograph shows it
+    skin, drawn = [], []
+    for k in SIDE:
+        place, z = rim.beside(SIDE_UNDER) + aside * k * depth[:, None], rim.z - k * depth - BELOW
+        skin.append(Ring(place, skin_at(camera.unproject(place, z))[:, :2], z, follow=1 - k))
+        back = k * np.minimum(depth, DRAWN)
+        place, source = rim.beside(SIDE_OVER) + aside * back[:, None], rim.beside(SIDE_OVER - MIRRORED * back)
+        drawn.append(Ring(place, source, rim.z - back - BELOW, follow=1 - k * DRAWN / HANGING, feather=1 - k))
+    add_strip(parts, edges[there[edges].all(1)], skin, camera)
+    add_strip(parts, edges[there[edges].all(1)], drawn, camera)
+
+
+def spread(values: F64, edges: NDArray[np.int32]) -> F64:
+    """(V,) the mean of each vertex and its neighbours along `edges` (n, 2) of a line."""
+    total, count = values.copy(), np.ones(len(values))
+    for a, b in (edges.T, edges.T[::-1]):
+        np.add.at(total, a, values[b])
+        np.add.at(count, a, 1)
+    return np.asarray(total / count)
 
 
 def add_lip_insides(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera) -> None:

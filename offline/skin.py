@@ -15,6 +15,7 @@ INSIDE = 0.5  # cm inside the outline: the cheek whose colour is compared
 BESIDE = 0.2, 2.2  # cm outside the outline: what is compared with it, as one
 ALONG = 0.7  # cm along the outline over which the answer is averaged
 HUE, DARKER = 0.5, 0.9  # logarithms: channel ratios, and brightness, that make skin unlikely
+CHEEK = 0.4  # of likeness to the face's middle tone
 SURE = 0.3, 0.55  # of what is beside the outline: with less it is not skin, with more it is
 
 
@@ -35,11 +36,19 @@ def bare_skin(colours: Image, face: NDArray[np.bool_], cover: Array, unit: float
 
 
 def like_cheek(colours: Image, face: NDArray[np.bool_], unit: float) -> F64:
-    """(h, w) 0..1 how far each pixel has the colour of the nearest cheek, which may be brighter or a little darker."""
+    """(h, w) 0..1 how far each pixel has the colour of the nearest bare cheek, brighter or a little darker."""
     h, w = face.shape
     linear = linear_table()[cv2.resize(colours, (w, h), interpolation=cv2.INTER_AREA)]
     tone = np.log(cv2.GaussianBlur(linear, (0, 0), FINE / unit) + np.float32(0.004)).astype(np.float64)
-    cheek = cv2.distanceTransform(face.astype(np.uint8), cv2.DIST_L2, 5) * unit > INSIDE
-    seen = [tone.mean(-1), tone[..., 0] - tone[..., 1], tone[..., 1] - tone[..., 2]]
-    off = [a - cv2.GaussianBlur(nearest_fill(a, cheek), (0, 0), INSIDE / unit) for a in seen]
-    return np.exp(-((np.minimum(off[0], 0) / DARKER) ** 2) - (off[1] ** 2 + off[2] ** 2) / HUE**2)
+    seen = np.stack([tone.mean(-1), tone[..., 0] - tone[..., 1], tone[..., 1] - tone[..., 2]], -1)
+    inside = cv2.distanceTransform(face.astype(np.uint8), cv2.DIST_L2, 5) * unit > INSIDE
+    if not inside.any():
+        return np.zeros((h, w))
+    cheek = inside & (likeness(seen - np.median(seen[inside], 0)) > CHEEK)  # no hair that hangs over it, no glasses
+    near = np.stack([nearest_fill(a, cheek) for a in np.moveaxis(seen, -1, 0)], -1)
+    return likeness(seen - cv2.GaussianBlur(near, (0, 0), INSIDE / unit))
+
+
+def likeness(off: F64) -> F64:
+    """(...) 0..1 of differences (..., 3) in brightness and hue, logarithms."""
+    return np.exp(-((np.minimum(off[..., 0], 0) / DARKER) ** 2) - (off[..., 1:] ** 2).sum(-1) / HUE**2)
