@@ -177,7 +177,7 @@ def texture_at(fit: HeadFit, shell: F64, width: int, place: tuple[int, int], poi
         away = fit.head(p) + np.array([0.0, 1.0, 0.0])
         return np.asarray(away / np.linalg.norm(away, axis=-1, keepdims=True))
 
-    rows, columns = shell.shape[:2]
+    columns = shell.shape[1]
     far, near = cKDTree(rays(shell.reshape(-1, 3))).query(rays(points), k=4)
     share = 1 / (far + 1e-4) ** 2
     share /= share.sum(1, keepdims=True)
@@ -233,11 +233,26 @@ def paint_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array, al
     hair = cv2.morphologyEx(
         (own * (skin < 0.05) * high * ~bare > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))
     )
-    share = scalp_share(azimuth, elevation) * (1 - own) if hair.sum() > FEW * own.size else 0 * own
+    grows = np.maximum(
+        scalp_share(azimuth, elevation), nearer(hair > 0, own * bare > 0.5) * smoothstep(elevation, -25, -10)
+    )
+    share = grows * (1 - own) if hair.sum() > FEW * own.size else 0 * own
     mixed, known = completed(photo, hair.astype(np.float32), k)
     grown = grown_hair(mixed, known != FILLED, own.shape[1] - k) if share.any() else everything
     colour = np.clip(everything + (grown - everything) * share[..., None], 0, 1)
     return ShellPaint(np.asarray(colour, np.float64), normal, np.asarray(own, np.float64), at, origin)
+
+
+def nearer(this: NDArray[np.bool_], other: NDArray[np.bool_]) -> F64:
+    """(h, w) 0..1 where a texture of the shell is nearer to what is `this` than to what is `other`, round the head."""
+    pad = this.shape[1] // 3
+    far = [
+        cv2.distanceTransform(np.pad(~a, ((0, 0), (pad, pad)), mode="wrap").astype(np.uint8), cv2.DIST_L2, 5)[
+            :, pad:-pad
+        ]
+        for a in (this, other)
+    ]
+    return smoothstep(far[1] - far[0], 0.0, 2.0 * TEXELS)
 
 
 def scalp_share(azimuth: F64, elevation: F64) -> F64:
@@ -279,7 +294,8 @@ def brightness(photo: Array, lit: F64, known: F64) -> Array:
     """(h, w, 3) how much brighter the photograph is than what the light makes of the albedo (both (h, w, 3), linear),
     continued from where it is `known` (h, w): no step of light where the seen skin ends."""
     ratio = np.log((photo + 0.004) / (lit + 0.004))
-    return np.exp(np.clip(filled_round(np.asarray(ratio, np.float32), known.astype(np.float32)), *np.log(BRIGHTER)))
+    everywhere = filled_round(np.asarray(ratio, np.float32), known.astype(np.float32))
+    return np.asarray(np.exp(np.clip(everywhere, *np.log(BRIGHTER))))
 
 
 def shell_textures(

@@ -26,7 +26,6 @@ from offline.template import ear_board, front_map, own_directions, rest_with_tem
 F64 = NDArray[np.float64]
 Detail = tuple[NDArray[Any], NDArray[Any]]  # normals (h, w, 3) over the whole canvas, camera space; belief (h, w) 0..1
 DEPTH_SIZE = 320  # longer side of the depth map: the mesh is coarser, the normals are separate
-SKULL = 8.5  # cm: half the depth of a head
 THICKNESS = 11.0  # cm: how far hair comes forward of the plane of the silhouette
 NECK_BELOW = -44.0  # degrees of elevation seen from the middle of the head: under the chin
 MIXED = 5  # map pixels beside the jaw in which the depth map mixes jaw and neck
@@ -38,8 +37,7 @@ CHEST = 6.5  # cm: neck and chest, which stay behind the chin
 class Surface:
     """z (h, w) cm camera space and normal (h, w, 3) of the whole person at depth resolution; coarse: the normals before
     anything fine; face (h, w) true inside the face's outline; camera of these maps; scale: map pixels per canvas pixel;
-    middle: z of the plane of the silhouette; neck (h, w) z of what lies behind the jaw;
-    back (h, w) z of the far side of the head, meeting the front at the silhouette; rim (h, w) z of the
+    middle: z of the plane of the silhouette; neck (h, w) z of what lies behind the jaw; rim (h, w) z of the
     nearest point of the face; below: nearest to the lower jaw; shell (rows,
     columns, 3) the head template with its hair, camera space, cm (see `offline/headfit.py`); covered (h, w) true where
     it is seen; behind (h, w) true where it lies behind the face's outline by a step, as ears do; unit: cm per map pixel
@@ -53,7 +51,6 @@ class Surface:
     scale: float
     middle: float
     neck: F64
-    back: F64
     rim: F64
     below: NDArray[np.bool_]
     shell: F64
@@ -145,8 +142,6 @@ def build_surface(
     border = cv2.GaussianBlur(nearest_fill(np.where(face, face_z, rest), held | face, middle), (0, 0), 4.0)
     rest = np.where(held | behind, rest, border)
     z = np.where(face, face_z, rest)
-    nothing = np.zeros_like(face)
-    back = 2 * middle - rest_depth(cover, nothing, face_z, below, middle, unit, np.full((mh, 1), SKULL))
     soft = cv2.GaussianBlur(z, (0, 0), 4.0)
     away = np.clip(cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)
     soft = soft * (1 - away) + cv2.GaussianBlur(z, (0, 0), 1.5) * away
@@ -173,7 +168,6 @@ def build_surface(
         scale,
         middle,
         neck,
-        back,
         nearest_fill(z, face, middle),
         below,
         shell,

@@ -26,7 +26,7 @@ from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array, Image
 from offline.facemesh import LANDMARKS, boundary_edges, face_topology
 from offline.geometry import Surface
-from offline.parts import F64, MeshParts, head_weight, sample
+from offline.parts import F64, TURNED, MeshParts, head_weight, sample
 
 UNDER, EDGE, FLOOR = -0.2, 0.35, 0.75  # cm outside the outline, in the picture: it begins under the face's own rim,
 BELOW, ROUND, BEHIND = 0.15, 0.45, 1.2  # rounds the jaw, ends on the neck; cm behind the outline, the last at least
@@ -39,7 +39,11 @@ SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at wh
 SIDE_MORE = 0.6  # cm behind the ear's front
 SIDE_ROUNDS = 4  # of averaging along the outline: so far it goes on beyond where it must be
 DRAWN = 1.5  # cm back from the outline over which its pixels fade
-SIDE_UNDER, SIDE_OVER, SIDE_EAR = -0.12, -0.09, 0.4  # cm outside the outline: where the side lies, and where an ear begins
+SIDE_UNDER, SIDE_OVER, SIDE_EAR = (
+    -0.12,
+    -0.09,
+    0.4,
+)  # cm outside the outline: where the side lies, and where an ear begins
 LIP_OVER = (-0.08, 0.03, 0.05)  # cm from a lip's rim toward the other, beyond the middle of the gap between them
 LIP_DEEP = (0.03, 0.1, 0.65)  # cm behind the rim; teeth begin at 0.75
 MIRRORED = 0.12  # cm of cheek shown for every cm of the side's depth: little, or glasses show their arms twice
@@ -140,11 +144,14 @@ def add_outline(
 
 
 def inward(fit: FaceFit, rim: Rim) -> F64:
-    """(V, 2) pixels in the picture by which the head's own backward moves, per cm of depth; 0 where it would come out
-    over the outline: the near side of a turned head goes straight back."""
+    """(V, 2) pixels in the picture by which the head's own backward moves, per cm of depth, on the far side of a turned
+    head. The near side would come out over the outline: it goes straight back, as a head does that shows both ears: 0.
+    """
     across, up, toward = fit.rotation[:, 2]
     back = np.array([-across, up]) / max(float(toward), 0.3)
-    return np.where(rim.step @ back < 0, 1, 0)[:, None] * back * np.linalg.norm(rim.step, axis=1, keepdims=True)
+    far = np.asarray(face_topology().smooth @ canonical().landmarks[:LANDMARKS])[:, 0] * across > 0
+    far &= abs(back[0]) > np.tan(np.radians(TURNED))
+    return np.asarray(far[:, None] * back * np.linalg.norm(rim.step, axis=1, keepdims=True))
 
 
 def on_map(surface: Surface, values: NDArray[Any], rim: Rim, distance: float) -> F64:
@@ -168,12 +175,13 @@ def add_underside(
     floor = rim.beside(np.where(clothed, CLOTHED, FLOOR))
     neck = np.clip(on_map(surface, surface.neck, rim, FLOOR), rim.z - DEEPEST, rim.z - BEHIND)
     begin = rim.beside(UNDER)
+    last = np.array(colours.shape[1::-1]) - 1.0  # where the picture ends at the chin its last pixels go on
     rings = [
-        Ring(begin, begin, rim.z - BELOW),
-        Ring(edge, edge, rim.z - ROUND, feather=0.75 * SOLID),
+        Ring(begin, np.clip(begin, 0, last), rim.z - BELOW),
+        Ring(edge, np.clip(edge, 0, last), rim.z - ROUND, feather=0.75 * SOLID),
         Ring(
             floor,
-            np.where(clothed[:, None], rim.beside(2 * UNDER), floor),
+            np.clip(np.where(clothed[:, None], rim.beside(2 * UNDER), floor), 0, last),
             neck,
             head=head_weight(fit, camera.unproject(floor, neck)),
             feather=0.0,
@@ -194,8 +202,9 @@ def add_sides(
     aside: F64,
     skin_at: SkinAt,
 ) -> None:
-    """From the outline straight back (`aside` (V, 2): but for so many pixels for every cm): to the ear, and (`hanging` (V,)) where the jaw has no neck behind it. Skin as it
-    goes on round the head; over its beginning the outline's own pixels, drawn out until they have faded into it."""
+    """From the outline straight back, but for `aside` (V, 2) pixels for every cm: to the ear, and (`hanging` (V,))
+    where nothing is seen behind the face. Skin as it goes on round the head; over its beginning the outline's own
+    pixels, drawn out until they have faded into it."""
     around = np.ones((2 * round(SIDE_EAR / surface.unit) + 1,) * 2)
     ear = np.clip(rim.z - on_map(surface, cv2.erode(surface.z, around), rim, SIDE_EAR), 0, DEEPEST) + SIDE_MORE
     stepped = on_map(surface, surface.behind, rim, SIDE_EAR) > 0.5
@@ -206,7 +215,6 @@ def add_sides(
         total = spread(known, edges)
         depth, known = spread(depth * known, edges) / np.maximum(total, 1e-6), np.minimum(total, 1)
     there = known > 1e-3
-    aside = np.where(stepped[:, None], 0, aside)  # to the ear, wherever the photograph shows it
     skin, drawn = [], []
     for k in SIDE:
         place, z = rim.beside(SIDE_UNDER) + aside * k * depth[:, None], rim.z - k * depth - BELOW

@@ -20,8 +20,9 @@ SURE = 0.3, 0.55  # of what is beside the outline: with less it is not skin, wit
 
 
 def bare_skin(colours: Image, face: NDArray[np.bool_], cover: Array, unit: float) -> F64:
-    """(h, w) 0..1 how far the picture beside the `face` (h, w) goes on as the cheek does, the same straight outward from
-    each point of its outline. colours (H, W, 3) sRGB, any size; cover (h, w) the matte; unit: cm per pixel of these."""
+    """(h, w) 0..1 how far the picture beside the `face` (h, w) goes on as the cheek does, the same straight outward
+    from each point of its outline. colours (H, W, 3) sRGB, any size; cover (h, w) the matte; unit: cm per pixel of
+    these."""
     alike = like_cheek(colours, face, unit)
     apart, label = cv2.distanceTransformWithLabels(
         (~face).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
@@ -51,4 +52,4 @@ def like_cheek(colours: Image, face: NDArray[np.bool_], unit: float) -> F64:
 
 def likeness(off: F64) -> F64:
     """(...) 0..1 of differences (..., 3) in brightness and hue, logarithms."""
-    return np.exp(-((np.minimum(off[..., 0], 0) / DARKER) ** 2) - (off[..., 1:] ** 2).sum(-1) / HUE**2)
+    return np.asarray(np.exp(-((np.minimum(off[..., 0], 0) / DARKER) ** 2) - (off[..., 1:] ** 2).sum(-1) / HUE**2))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array
 from offline.headfit import HeadFit
-from offline.parts import nearest_fill, nearest_true, smoothstep
+from offline.parts import nearest_fill, smoothstep
 from offline.softmesh import MapRenderer, screen_of
 
 F64 = NDArray[np.float64]
