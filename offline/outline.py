@@ -2,7 +2,8 @@
 
 A photograph from the front shows none of them, and without them a turn tears the face off neck and ears and bares teeth
 between closed lips. The underside takes the pixels just outside the outline: the true edge of the jaw, which landmarks
-miss by a little, and the shadow under it. The side continues the cheek's own.
+miss by a little, and the shadow under it. The side shows the skin of the head's shell, on which the cheek's last pixels
+fade.
 
 Convention: arrays of the face's V vertices (see `offline/facemesh.py`); camera space, cm; canvas pixels.
 """
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.facefit import FaceFit
-from narrate_stream.ops.geometry import Camera
+from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline.facemesh import LANDMARKS, boundary_edges, face_topology
 from offline.geometry import Surface
@@ -140,18 +141,15 @@ def add_outline(
     over_neck = (sample(alpha, *rim.beside(FLOOR).T) > 0.9) & (on_map(surface, surface.below, rim, FLOOR) > 0.5)
     add_underside(parts, fit, rim, surface, camera, colours, over_neck)
     hanging = (jaw_rim() & ~over_neck) | (sample(alpha, *rim.beside(FLOOR).T) < 0.5)
-    add_sides(parts, rim, surface, camera, hanging, inward(fit, rim), skin_at)
+    add_sides(parts, rim, surface, camera, hanging, ~far_side(fit), skin_at)
 
 
-def inward(fit: FaceFit, rim: Rim) -> F64:
-    """(V, 2) pixels in the picture by which the head's own backward moves, per cm of depth, on the far side of a turned
-    head. The near side would come out over the outline: it goes straight back, as a head does that shows both ears: 0.
-    """
-    across, up, toward = fit.rotation[:, 2]
-    back = np.array([-across, up]) / max(float(toward), 0.3)
-    far = np.asarray(face_topology().smooth @ canonical().landmarks[:LANDMARKS])[:, 0] * across > 0
-    far &= abs(back[0]) > np.tan(np.radians(TURNED))
-    return np.asarray(far[:, None] * back * np.linalg.norm(rim.step, axis=1, keepdims=True))
+def far_side(fit: FaceFit) -> NDArray[np.bool_]:
+    """(V,) true on the far half of a turned head: straight back from the outline that a photograph shows there, nothing
+    of the head goes on."""
+    yaw = float(angles_from_rotation(fit.rotation)[0])
+    x = np.asarray(face_topology().smooth @ canonical().landmarks[:LANDMARKS])[:, 0]
+    return np.asarray((x * yaw > 0) & (abs(yaw) > TURNED))
 
 
 def on_map(surface: Surface, values: NDArray[Any], rim: Rim, distance: float) -> F64:
@@ -199,12 +197,12 @@ def add_sides(
     surface: Surface,
     camera: Camera,
     hanging: NDArray[np.bool_],
-    aside: F64,
+    near: NDArray[np.bool_],
     skin_at: SkinAt,
 ) -> None:
-    """From the outline straight back, but for `aside` (V, 2) pixels for every cm: to the ear, and (`hanging` (V,))
-    where nothing is seen behind the face. Skin as it goes on round the head; over its beginning the outline's own
-    pixels, drawn out until they have faded into it."""
+    """From the outline's `near` side (V,) straight back: to the ear, and where nothing is seen behind the face
+    (`hanging` (V,)). Skin as it goes on round the head; over its beginning the outline's own pixels, drawn out until
+    they have faded into it."""
     around = np.ones((2 * round(SIDE_EAR / surface.unit) + 1,) * 2)
     ear = np.clip(rim.z - on_map(surface, cv2.erode(surface.z, around), rim, SIDE_EAR), 0, DEEPEST) + SIDE_MORE
     stepped = on_map(surface, surface.behind, rim, SIDE_EAR) > 0.5
@@ -214,16 +212,17 @@ def add_sides(
     for _ in range(SIDE_ROUNDS):  # on along the outline, and evenly
         total = spread(known, edges)
         depth, known = spread(depth * known, edges) / np.maximum(total, 1e-6), np.minimum(total, 1)
-    there = known > 1e-3
+    edges = edges[((known > 1e-3) & near)[edges].all(1)]
+    under, over = rim.beside(SIDE_UNDER), rim.beside(SIDE_OVER)
     skin, drawn = [], []
     for k in SIDE:
-        place, z = rim.beside(SIDE_UNDER) + aside * k * depth[:, None], rim.z - k * depth - BELOW
-        skin.append(Ring(place, skin_at(camera.unproject(place, z))[:, :2], z, follow=1 - k))
+        z = rim.z - k * depth - BELOW
+        skin.append(Ring(under, skin_at(camera.unproject(under, z))[:, :2], z, follow=1 - k))
         back = k * np.minimum(depth, DRAWN)
-        place, source = rim.beside(SIDE_OVER) + aside * back[:, None], rim.beside(SIDE_OVER - MIRRORED * back)
-        drawn.append(Ring(place, source, rim.z - back - BELOW, follow=1 - k * DRAWN / HANGING, feather=1 - k))
-    add_strip(parts, edges[there[edges].all(1)], skin, camera)
-    add_strip(parts, edges[there[edges].all(1)], drawn, camera)
+        source = rim.beside(SIDE_OVER - MIRRORED * back)
+        drawn.append(Ring(over, source, rim.z - back - BELOW, follow=1 - k * DRAWN / HANGING, feather=1 - k))
+    add_strip(parts, edges, skin, camera)
+    add_strip(parts, edges, drawn, camera)
 
 
 def spread(values: F64, edges: NDArray[np.int32]) -> F64:
