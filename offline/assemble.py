@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def assemble_mesh(
     mesh = parts.MeshParts()
     mirror = np.subtract(by_name["mirror"], mirror_at) if turned else None
     rig.add_face(mesh, fit, marks, surface, portrait.camera, alpha, mirror)
-    outline.add_outline(mesh, fit, marks, surface, portrait.camera, alpha, colours)
+    skin_at = partial(complete.texture_at, fit, surface.shell, w, by_name["shell"])
+    outline.add_outline(mesh, fit, marks, surface, portrait.camera, alpha, colours, skin_at)
     sheets.add_rest(mesh, fit, marks, surface, portrait.camera, alpha, portrait.borders)
     complete.add_shell(mesh, fit, surface, portrait.camera, alpha, by_name["shell"])
     for cell, place in zip(cells, places, strict=True):

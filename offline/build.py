@@ -115,7 +115,7 @@ def build(
     if seen:
         steps.done("networks")
     detail = (seen.normal, outside_mouth(seen.confidence, portrait)) if seen else None
-    surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail)
+    surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail, colours)
     steps.done("geometry")
     mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
     steps.done("layers and rig")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.geometry import Camera
@@ -36,13 +37,14 @@ COARSE = 2  # every second row and column of the shell becomes a part of the mes
 JAW_CELL = 1.6  # cm: about a cell of that, under the chin
 INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
 EAR_AT, EAR_WIDE, EAR_HIGH, TEMPLE = 98.0, 24.0, 28.0, 7.3  # degrees; cm: half a head's width between its ears
-THROAT_WIDE = 20.0  # degrees
 SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 SQUARE, GRAZING = 0.32, 0.12  # cosine to the viewer at which the photograph is taken as it is, and not at all
 SCALP_ASIDE, SCALP_LOW = 95.0, -32.0  # degrees: behind and above there is hair, not cheek
 BARE_EAR = 15.0  # degrees that the skin goes on farther back at the ears
 SCALP_HIGH = 32.0  # the same above the forehead
 FEW = 0.004  # of the texture: with less hair than this seen the head is bald
+BROAD = 3.0  # cells of the shell over which its normals are averaged
+BRIGHTER = 0.4, 2.5  # times: how far the photograph is believed against the light that was estimated from it
 SEEN, MIRRORED, FILLED = 255, 128, 0  # marks of the texture's origin
 
 
@@ -78,8 +80,7 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     inset = SCALP_INSET + (FACE_INSET - SCALP_INSET) * (1 - np.minimum(aside, 1))
     shell = surface.shell - inset[..., None] * facing_of(surface.shell)[1]
     place = fit.head(shell)
-    ear = (np.abs(np.abs(azimuth) - EAR_AT) < EAR_WIDE) & (np.abs(elevation) < EAR_HIGH)  # the photograph shows its own
-    place[..., 0] = np.where(ear, np.clip(place[..., 0], -TEMPLE, TEMPLE), place[..., 0])
+    place[..., 0] = np.where(beside_ears(azimuth, elevation), np.clip(place[..., 0], -TEMPLE, TEMPLE), place[..., 0])
     shell = fit.camera(place)
     axis = np.stack([0 * place[..., 0], np.clip(place[..., 1], -14.0, 2.0), 0 * place[..., 2] - 1.0], -1)
     middle = fit.camera(axis)
@@ -101,8 +102,12 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     shell *= evenly(np.minimum(shell[..., 2], front - behind) / shell[..., 2])[..., None]
     wide = INNER_WIDE - 24 * smoothstep(-elevation, 8.0, 20.0)  # narrower at the mouth: the jaw's corners stay closed
     open_ = (np.abs(azimuth) < wide) & (elevation > INNER_LOW) & (elevation < INNER_HIGH)
-    open_ |= (np.abs(azimuth) < THROAT_WIDE) & (elevation < INNER_LOW)  # the jaw's underside and the neck are there
     return shell, ~lost(shell) & ~open_ & ~shoulders(fit, shell)
+
+
+def beside_ears(azimuth: F64, elevation: F64) -> NDArray[np.bool_]:
+    """True where a direction (degrees) is that of an ear: the shell has none, the photograph shows its own."""
+    return np.asarray((np.abs(np.abs(azimuth) - EAR_AT) < EAR_WIDE) & (np.abs(elevation) < EAR_HIGH))
 
 
 def front_limit(surface: Surface) -> F64:
@@ -131,6 +136,14 @@ def evenly(factor: F64) -> F64:
     return np.asarray(np.maximum(soft[:, 6:-6], factor), np.float64)
 
 
+def broad(normal: F64, sigma: float) -> F64:
+    """(h, w, 3) unit normals of a texture of the shell, averaged over `sigma` texels: no template's ear nor collar."""
+    reach = int(3 * sigma)
+    wide = np.pad(normal, ((0, 0), (reach, reach), (0, 0)), mode="wrap")
+    soft = cv2.GaussianBlur(wide, (0, 0), sigma)[:, reach:-reach]
+    return np.asarray(soft / (np.linalg.norm(soft, axis=-1, keepdims=True) + 1e-9))
+
+
 def add_shell(
     parts: MeshParts, fit: HeadFit, surface: Surface, camera: Camera, alpha: Array, place: tuple[int, int]
 ) -> None:
@@ -156,6 +169,25 @@ def add_shell(
     parts.add(vertices, source, new.reshape(-1, 3), head=head_weight(fit, vertices))
 
 
+def texture_at(fit: HeadFit, shell: F64, width: int, place: tuple[int, int], points: F64) -> F64:
+    """(n, 3) source in the shell's texture for camera-space points (n, 3), by their direction from the head's middle;
+    solid. `place`: where its cell lies in an atlas of `width` pixels."""
+
+    def rays(p: F64) -> F64:
+        away = fit.head(p) + np.array([0.0, 1.0, 0.0])
+        return np.asarray(away / np.linalg.norm(away, axis=-1, keepdims=True))
+
+    columns = shell.shape[1]
+    far, near = cKDTree(rays(shell.reshape(-1, 3))).query(rays(points), k=4)
+    share = 1 / (far + 1e-4) ** 2
+    share /= share.sum(1, keepdims=True)
+    i, j = np.divmod(near, columns)
+    j = j[:, :1] + (j - j[:, :1] + columns // 2) % columns - columns // 2  # across the seam
+    k = texels(shell, width)
+    grid = np.stack([(share * j).sum(1), (share * i).sum(1)], -1)
+    return np.column_stack([grid * k + np.array(place) + (k - 1) / 2, np.full(len(points), 8.0)])
+
+
 def enlarged(values: F64, k: int) -> F64:
     """(rows, columns[, C]) values of a shell with k texels for each, and the first column again behind the last."""
     h, w = values.shape[0] * k, (values.shape[1] + 1) * k
@@ -177,7 +209,7 @@ def paint_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array, al
     k = texels(surface.shell, alpha.shape[1])
     point = enlarged(surface.shell, k)
     facing, normal = (enlarged(a, k) for a in facing_of(surface.shell))
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
+    normal = broad(normal, BROAD * k)
     at = camera.project(point)
     x, y = at[..., 0].ravel(), at[..., 1].ravel()
     h, w = alpha.shape
@@ -186,25 +218,41 @@ def paint_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array, al
     front = sample(surface.z, (x + 0.5) * surface.scale - 0.5, (y + 0.5) * surface.scale - 0.5)
     there &= np.abs(front - point[..., 2].ravel()) < 1.2
     shape = point.shape[:2]
-    own = smoothstep(facing, GRAZING, SQUARE) * there.reshape(shape)
+    azimuth, elevation = own_directions(fit, point)
+    own = smoothstep(facing, GRAZING, SQUARE) * (there.reshape(shape) & ~beside_ears(azimuth, elevation))
     own = cv2.erode(own, np.ones((3, 3)))
     maps = at.astype(np.float32)
     photo = cv2.remap(albedo.astype(np.float32), maps[..., 0], maps[..., 1], cv2.INTER_LINEAR,
                       borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
     face = cv2.resize(surface.face.astype(np.float32), (w, h))
     skin = cv2.remap(face, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    everything, origin = completed(photo, own.astype(np.float32), k)
-    azimuth, elevation = own_directions(fit, point)
-    high = smoothstep(elevation, -5.0, 12.0)
     bare = like_skin(photo, albedo[cv2.erode((face > 0.9).astype(np.uint8), np.ones((9, 9))) > 0])
+    everything, origin = completed(photo, (own * bare).astype(np.float32), k)
+    everything = everything + (photo - everything) * own[..., None]
+    high = smoothstep(elevation, -5.0, 12.0)
     hair = cv2.morphologyEx(
         (own * (skin < 0.05) * high * ~bare > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))
     )
-    share = scalp_share(azimuth, elevation) * (1 - own) if hair.sum() > FEW * own.size else 0 * own
+    grows = np.maximum(
+        scalp_share(azimuth, elevation), nearer(hair > 0, own * bare > 0.5) * smoothstep(elevation, -25, -10)
+    )
+    share = grows * (1 - own) if hair.sum() > FEW * own.size else 0 * own
     mixed, known = completed(photo, hair.astype(np.float32), k)
     grown = grown_hair(mixed, known != FILLED, own.shape[1] - k) if share.any() else everything
     colour = np.clip(everything + (grown - everything) * share[..., None], 0, 1)
     return ShellPaint(np.asarray(colour, np.float64), normal, np.asarray(own, np.float64), at, origin)
+
+
+def nearer(this: NDArray[np.bool_], other: NDArray[np.bool_]) -> F64:
+    """(h, w) 0..1 where a texture of the shell is nearer to what is `this` than to what is `other`, round the head."""
+    pad = this.shape[1] // 3
+    far = [
+        cv2.distanceTransform(np.pad(~a, ((0, 0), (pad, pad)), mode="wrap").astype(np.uint8), cv2.DIST_L2, 5)[
+            :, pad:-pad
+        ]
+        for a in (this, other)
+    ]
+    return smoothstep(far[1] - far[0], 0.0, 2.0 * TEXELS)
 
 
 def scalp_share(azimuth: F64, elevation: F64) -> F64:
@@ -222,18 +270,32 @@ def completed(values: Array, weight: NDArray[np.float32], k: int) -> tuple[Array
     take = np.clip(other_weight - weight, 0, 1)[..., None]
     known = np.maximum(weight, other_weight)
     mixed = (values * weight[..., None] + other * take) / np.maximum(weight[..., None] + take, 1e-4)
-    pad = weight.shape[1] // 3
-    wide = np.pad(mixed, ((0, 0), (pad, pad), (0, 0)), mode="wrap")
-    sure = np.pad(known, ((0, 0), (pad, pad)), mode="wrap")
-    filled = push_pull(wide.astype(np.float32), sure.astype(np.float32))[:, pad:-pad]
+    filled = filled_round(mixed, known)
     origin = np.where(weight > 0.5, SEEN, np.where(other_weight > 0.5, MIRRORED, FILLED)).astype(np.uint8)
     return filled, origin
+
+
+def filled_round(values: Array, weight: Array) -> Array:
+    """(h, w, C) values of a texture of the shell where `weight` (h, w) is one, smoothly continued elsewhere, round the
+    head."""
+    pad = weight.shape[1] // 3
+    wide = np.pad(values, ((0, 0), (pad, pad), (0, 0)), mode="wrap")
+    sure = np.pad(weight, ((0, 0), (pad, pad)), mode="wrap")
+    return push_pull(wide.astype(np.float32), sure.astype(np.float32))[:, pad:-pad]
 
 
 def origin_shares(paint: ShellPaint) -> dict[str, float]:
     """How much of the texture (0..1) the photograph showed, was mirrored and was filled in."""
     marks = {"seen": SEEN, "mirrored": MIRRORED, "filled": FILLED}
     return {name: round(float((paint.origin == mark).mean()), 3) for name, mark in marks.items()}
+
+
+def brightness(photo: Array, lit: F64, known: F64) -> Array:
+    """(h, w, 3) how much brighter the photograph is than what the light makes of the albedo (both (h, w, 3), linear),
+    continued from where it is `known` (h, w): no step of light where the seen skin ends."""
+    ratio = np.log((photo + 0.004) / (lit + 0.004))
+    everywhere = filled_round(np.asarray(ratio, np.float32), known.astype(np.float32))
+    return np.asarray(np.exp(np.clip(everywhere, *np.log(BRIGHTER))))
 
 
 def shell_textures(
@@ -245,6 +307,7 @@ def shell_textures(
     photo = cv2.remap(linear_table()[colours], maps[..., 0], maps[..., 1], cv2.INTER_LINEAR,
                       borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
     lit = paint.colour * shading_of(light, paint.normal)[..., None]
+    lit = lit * brightness(photo, lit, np.clip(2 * paint.own - 1, 0, 1))
     lit = lit + (photo - lit) * paint.own[..., None]
     texture, flat = (np.asarray(srgb_from_linear(np.clip(a, 0, 1)) * 255 + 0.5, np.uint8) for a in (lit, paint.colour))
     shape = paint.own.shape

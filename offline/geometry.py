@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera
-from narrate_stream.types import Array
+from narrate_stream.types import Array, Image
 from offline.coarse import jaw_side, rest_depth
 from offline.facemesh import face_topology, vertex_normals
 from offline.headfit import HeadFit
@@ -19,13 +19,13 @@ from offline.integrate import integrate, normals_from_depth
 from offline.layers import LEFT_EYE, RIGHT_EYE, polygon_mask
 from offline.parts import nearest_fill, smoothstep
 from offline.preprocess import OVAL
+from offline.skin import bare_skin
 from offline.softmesh import MapRenderer, screen_of
 from offline.template import ear_board, front_map, own_directions, rest_with_template, shoulders, with_hair, with_neck
 
 F64 = NDArray[np.float64]
 Detail = tuple[NDArray[Any], NDArray[Any]]  # normals (h, w, 3) over the whole canvas, camera space; belief (h, w) 0..1
 DEPTH_SIZE = 320  # longer side of the depth map: the mesh is coarser, the normals are separate
-SKULL = 8.5  # cm: half the depth of a head
 THICKNESS = 11.0  # cm: how far hair comes forward of the plane of the silhouette
 NECK_BELOW = -44.0  # degrees of elevation seen from the middle of the head: under the chin
 MIXED = 5  # map pixels beside the jaw in which the depth map mixes jaw and neck
@@ -37,8 +37,7 @@ CHEST = 6.5  # cm: neck and chest, which stay behind the chin
 class Surface:
     """z (h, w) cm camera space and normal (h, w, 3) of the whole person at depth resolution; coarse: the normals before
     anything fine; face (h, w) true inside the face's outline; camera of these maps; scale: map pixels per canvas pixel;
-    middle: z of the plane of the silhouette; neck (h, w) z of what lies behind the jaw;
-    back (h, w) z of the far side of the head, meeting the front at the silhouette; rim (h, w) z of the
+    middle: z of the plane of the silhouette; neck (h, w) z of what lies behind the jaw; rim (h, w) z of the
     nearest point of the face; below: nearest to the lower jaw; shell (rows,
     columns, 3) the head template with its hair, camera space, cm (see `offline/headfit.py`); covered (h, w) true where
     it is seen; behind (h, w) true where it lies behind the face's outline by a step, as ears do; unit: cm per map pixel
@@ -52,7 +51,6 @@ class Surface:
     scale: float
     middle: float
     neck: F64
-    back: F64
     rim: F64
     below: NDArray[np.bool_]
     shell: F64
@@ -96,12 +94,18 @@ def smooth_normals(points: F64) -> F64:
 
 
 def build_surface(
-    fit: HeadFit, landmarks: F64, coverage: Array, camera: Camera, detail: Detail | None = None
+    fit: HeadFit,
+    landmarks: F64,
+    coverage: Array,
+    camera: Camera,
+    detail: Detail | None = None,
+    colours: Image | None = None,
 ) -> Surface:
     """Coarse depth of the person, fused normals, and the depth integrated from them with the coarse one as prior.
 
     detail: normals of the canvas from elsewhere (a network) and how far they are believed, blended with the geometry's
-    own per pixel before the integration.
+    own per pixel before the integration. colours: the canvas; where it shows no skin beside the cheek, no bare ear is
+    looked for.
     """
     h, w = coverage.shape
     scale = DEPTH_SIZE / max(h, w)
@@ -127,7 +131,10 @@ def build_surface(
     thickness = THICKNESS + (CHEST - THICKNESS) * lower
     held = face | (~np.isnan(front.z) & (cover > 0.5))
     inflated = rest_depth(cover, held, np.where(face, face_z, front.z), below & face, middle, unit, thickness)
-    rest, behind = rest_with_template(front, inflated, face, face_z, below, cover, ear_board(fit, small, mw, mh), unit)
+    ears = ear_board(fit, small, mw, mh)
+    if colours is not None:
+        ears = replace(ears, share=ears.share * bare_skin(colours, face, cover, unit))
+    rest, behind = rest_with_template(front, inflated, face, face_z, below, cover, ears, unit)
     template = rest
     neck = nearest_fill(rest, ~face & below & (cover > 0.5), middle)
     # the border of hair and cheek stays with what it borders on, or a turn would tear it off
@@ -135,8 +142,6 @@ def build_surface(
     border = cv2.GaussianBlur(nearest_fill(np.where(face, face_z, rest), held | face, middle), (0, 0), 4.0)
     rest = np.where(held | behind, rest, border)
     z = np.where(face, face_z, rest)
-    nothing = np.zeros_like(face)
-    back = 2 * middle - rest_depth(cover, nothing, face_z, below, middle, unit, np.full((mh, 1), SKULL))
     soft = cv2.GaussianBlur(z, (0, 0), 4.0)
     away = np.clip(cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)
     soft = soft * (1 - away) + cv2.GaussianBlur(z, (0, 0), 1.5) * away
@@ -163,7 +168,6 @@ def build_surface(
         scale,
         middle,
         neck,
-        back,
         nearest_fill(z, face, middle),
         below,
         shell,

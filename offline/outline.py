@@ -2,13 +2,15 @@
 
 A photograph from the front shows none of them, and without them a turn tears the face off neck and ears and bares teeth
 between closed lips. The underside takes the pixels just outside the outline: the true edge of the jaw, which landmarks
-miss by a little, and the shadow under it. The side continues the cheek's own.
+miss by a little, and the shadow under it. The side shows the skin of the head's shell, on which the cheek's last pixels
+fade.
 
 Convention: arrays of the face's V vertices (see `offline/facemesh.py`); camera space, cm; canvas pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,11 +23,11 @@ from numpy.typing import NDArray
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.facefit import FaceFit
-from narrate_stream.ops.geometry import Camera
+from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline.facemesh import LANDMARKS, boundary_edges, face_topology
 from offline.geometry import Surface
-from offline.parts import F64, MeshParts, head_weight, sample
+from offline.parts import F64, TURNED, MeshParts, head_weight, sample
 
 UNDER, EDGE, FLOOR = -0.2, 0.35, 0.75  # cm outside the outline, in the picture: it begins under the face's own rim,
 BELOW, ROUND, BEHIND = 0.15, 0.45, 1.2  # rounds the jaw, ends on the neck; cm behind the outline, the last at least
@@ -35,11 +37,19 @@ HANGING = 4.0  # cm that it goes back where it meets no neck
 HUE = 0.8  # logarithm of channel ratios: farther from the skin's, it is a collar or hair,
 CLOTHED = -0.06  # which stays where it is: the underside then goes back so far inside and shows the jaw's skin
 SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at which the cheek's side has vertices
-SIDE_UNDER, SIDE_EAR = -0.12, 0.4  # cm outside the outline: where the side lies, and where an ear begins
-SIDE_MORE = 1.5  # cm above and below the ear
+SIDE_MORE = 0.6  # cm behind the ear's front
+SIDE_ROUNDS = 4  # of averaging along the outline: so far it goes on beyond where it must be
+DRAWN = 1.5  # cm back from the outline over which its pixels fade
+SIDE_UNDER, SIDE_OVER, SIDE_EAR = (
+    -0.12,
+    -0.09,
+    0.4,
+)  # cm outside the outline: where the side lies, and where an ear begins
 LIP_OVER = (-0.08, 0.03, 0.05)  # cm from a lip's rim toward the other, beyond the middle of the gap between them
 LIP_DEEP = (0.03, 0.1, 0.65)  # cm behind the rim; teeth begin at 0.75
 MIRRORED = 0.12  # cm of cheek shown for every cm of the side's depth: little, or glasses show their arms twice
+
+SkinAt = Callable[[F64], F64]  # (n, 3) camera-space points -> (n, 3) source of the skin that goes on there
 
 
 @dataclass(frozen=True)
@@ -117,13 +127,29 @@ def of_skin(colours: Image, places: F64, skin: F64) -> NDArray[np.bool_]:
 
 
 def add_outline(
-    parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array, colours: Image
+    parts: MeshParts,
+    fit: FaceFit,
+    landmarks: F64,
+    surface: Surface,
+    camera: Camera,
+    alpha: Array,
+    colours: Image,
+    skin_at: SkinAt,
 ) -> None:
     """Underside of the jaw and sides of the cheeks."""
     rim = rim_of(fit, landmarks, camera)
     over_neck = (sample(alpha, *rim.beside(FLOOR).T) > 0.9) & (on_map(surface, surface.below, rim, FLOOR) > 0.5)
     add_underside(parts, fit, rim, surface, camera, colours, over_neck)
-    add_sides(parts, rim, surface, camera, colours, jaw_rim() & ~over_neck)
+    hanging = (jaw_rim() & ~over_neck) | (sample(alpha, *rim.beside(FLOOR).T) < 0.5)
+    add_sides(parts, rim, surface, camera, hanging, ~far_side(fit), skin_at)
+
+
+def far_side(fit: FaceFit) -> NDArray[np.bool_]:
+    """(V,) true on the far half of a turned head: straight back from the outline that a photograph shows there, nothing
+    of the head goes on."""
+    yaw = float(angles_from_rotation(fit.rotation)[0])
+    x = np.asarray(face_topology().smooth @ canonical().landmarks[:LANDMARKS])[:, 0]
+    return np.asarray((x * yaw > 0) & (abs(yaw) > TURNED))
 
 
 def on_map(surface: Surface, values: NDArray[Any], rim: Rim, distance: float) -> F64:
@@ -147,12 +173,13 @@ def add_underside(
     floor = rim.beside(np.where(clothed, CLOTHED, FLOOR))
     neck = np.clip(on_map(surface, surface.neck, rim, FLOOR), rim.z - DEEPEST, rim.z - BEHIND)
     begin = rim.beside(UNDER)
+    last = np.array(colours.shape[1::-1]) - 1.0  # where the picture ends at the chin its last pixels go on
     rings = [
-        Ring(begin, begin, rim.z - BELOW),
-        Ring(edge, edge, rim.z - ROUND, feather=0.75 * SOLID),
+        Ring(begin, np.clip(begin, 0, last), rim.z - BELOW),
+        Ring(edge, np.clip(edge, 0, last), rim.z - ROUND, feather=0.75 * SOLID),
         Ring(
             floor,
-            np.where(clothed[:, None], rim.beside(2 * UNDER), floor),
+            np.clip(np.where(clothed[:, None], rim.beside(2 * UNDER), floor), 0, last),
             neck,
             head=head_weight(fit, camera.unproject(floor, neck)),
             feather=0.0,
@@ -165,23 +192,46 @@ def add_underside(
 
 
 def add_sides(
-    parts: MeshParts, rim: Rim, surface: Surface, camera: Camera, colours: Image, hanging: NDArray[np.bool_]
+    parts: MeshParts,
+    rim: Rim,
+    surface: Surface,
+    camera: Camera,
+    hanging: NDArray[np.bool_],
+    near: NDArray[np.bool_],
+    skin_at: SkinAt,
 ) -> None:
-    """From the outline straight back: to the ear, and (`hanging` (V,)) where the jaw has no neck behind it."""
-    reach = 2 * round(SIDE_MORE / surface.unit) + 1
-    near = cv2.dilate(surface.behind.astype(np.uint8), np.ones((reach, 1)))  # more, to close where tears end
-    ear = on_map(surface, surface.z, rim, SIDE_EAR)
-    bare = of_skin(colours, rim.beside(SIDE_EAR), rim.pixels[face_topology().depth > 2])  # hair hangs before ears
-    stepped = (on_map(surface, near, rim, SIDE_EAR) > 0.5) & (ear < rim.z) & bare
-    back = np.where(stepped, ear, rim.z - HANGING)
-    place = rim.beside(SIDE_UNDER)
-    rings = []
-    for k in SIDE:
-        source = rim.beside(SIDE_UNDER - MIRRORED * k * np.maximum(rim.z - back, 0))
-        rings.append(Ring(place, source, rim.z + k * (back - rim.z) - BELOW, follow=1 - k))
+    """From the outline's `near` side (V,) straight back: to the ear, and where nothing is seen behind the face
+    (`hanging` (V,)). Skin as it goes on round the head; over its beginning the outline's own pixels, drawn out until
+    they have faded into it."""
+    around = np.ones((2 * round(SIDE_EAR / surface.unit) + 1,) * 2)
+    ear = np.clip(rim.z - on_map(surface, cv2.erode(surface.z, around), rim, SIDE_EAR), 0, DEEPEST) + SIDE_MORE
+    stepped = on_map(surface, surface.behind, rim, SIDE_EAR) > 0.5
     edges = rim_edges()[0]
     edges = edges[face_topology().rim[edges].all(1)]
-    add_strip(parts, edges[(stepped | hanging)[edges].all(1)], rings, camera)
+    depth, known = np.where(stepped, ear, HANGING), (stepped | hanging) * 1.0
+    for _ in range(SIDE_ROUNDS):  # on along the outline, and evenly
+        total = spread(known, edges)
+        depth, known = spread(depth * known, edges) / np.maximum(total, 1e-6), np.minimum(total, 1)
+    edges = edges[((known > 1e-3) & near)[edges].all(1)]
+    under, over = rim.beside(SIDE_UNDER), rim.beside(SIDE_OVER)
+    skin, drawn = [], []
+    for k in SIDE:
+        z = rim.z - k * depth - BELOW
+        skin.append(Ring(under, skin_at(camera.unproject(under, z))[:, :2], z, follow=1 - k))
+        back = k * np.minimum(depth, DRAWN)
+        source = rim.beside(SIDE_OVER - MIRRORED * back)
+        drawn.append(Ring(over, source, rim.z - back - BELOW, follow=1 - k * DRAWN / HANGING, feather=1 - k))
+    add_strip(parts, edges, skin, camera)
+    add_strip(parts, edges, drawn, camera)
+
+
+def spread(values: F64, edges: NDArray[np.int32]) -> F64:
+    """(V,) the mean of each vertex and its neighbours along `edges` (n, 2) of a line."""
+    total, count = values.copy(), np.ones(len(values))
+    for a, b in (edges.T, edges.T[::-1]):
+        np.add.at(total, a, values[b])
+        np.add.at(count, a, 1)
+    return np.asarray(total / count)
 
 
 def add_lip_insides(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera) -> None:

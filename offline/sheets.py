@@ -1,4 +1,4 @@
-"""The rest of the person: a sheet over the canvas for hair, ears, neck and clothing, and its far side behind the head.
+"""The rest of the person: a sheet over the canvas for hair, ears, neck and clothing.
 
 A *sheet* is a grid over the canvas. Where the photograph ends it goes on by an apron, so that a turn does not show the
 picture's edge where the person is cut by it.
@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from narrate_stream.ops.facefit import FaceFit
@@ -22,15 +21,12 @@ from narrate_stream.types import Array
 from offline.facemesh import LANDMARKS
 from offline.geometry import Surface
 from offline.outline import EDGE
-from offline.parts import F64, TURNED, MeshParts, grid_triangles, head_weight, nearest_fill, nearest_true, sample
+from offline.parts import F64, MeshParts, grid_triangles, head_weight, nearest_fill, nearest_true, sample
 from offline.preprocess import OVAL
 
 CELLS = 72  # cells along the longer side of the canvas
 BACKING = 5.0  # cm behind the face
-STEEP = 2.2  # cm of depth across a cell that is a tear, not a surface
-RIM = 1.6  # cells: narrower than twice that is a rim of hair and not a part of it
 INSET, FADING = 0.5, 0.7  # cells that the rest reaches behind the face: at the jaw, and where the face's rim fades
-FEWEST = 60  # triangles of a piece of the far side that is no speck
 APRON = 0.22  # of the canvas, beyond each border
 
 
@@ -83,10 +79,8 @@ def add_rest(
     alpha: Array,
     borders: tuple[bool, bool, bool, bool],
 ) -> None:
-    """Hair, ears, neck, clothing: a front sheet with the picture's matte, and behind the head its mirror image."""
-    sheet = sheet_over(surface, alpha, borders)
-    head = add_front(parts, fit, landmarks, surface, camera, alpha, sheet)
-    add_far_side(parts, fit, landmarks, surface, camera, alpha, sheet, borders, head)
+    """Hair, ears, neck, clothing: a sheet with the picture's matte."""
+    add_front(parts, fit, landmarks, surface, camera, alpha, sheet_over(surface, alpha, borders))
 
 
 def front_depth(sheet: Sheet, surface: Surface, stepped: NDArray[np.bool_], backing: NDArray[np.bool_]) -> F64:
@@ -106,8 +100,8 @@ def front_depth(sheet: Sheet, surface: Surface, stepped: NDArray[np.bool_], back
 
 def add_front(
     parts: MeshParts, fit: FaceFit, landmarks: F64, surface: Surface, camera: Camera, alpha: Array, sheet: Sheet
-) -> F64:
-    """What the photograph shows beside the face. Returns the head weight (n,) of the sheet's vertices."""
+) -> None:
+    """What the photograph shows beside the face."""
     h, w = alpha.shape
     step, inside, gx, gy = sheet.step, sheet.inside, sheet.x, sheet.y
     face = surface.face.astype(np.uint8)
@@ -122,7 +116,8 @@ def add_front(
     z = front_depth(sheet, surface, stepped, backing)
     triangles = grid_triangles(sheet.shape[1], sheet.shape[0], sheet.person)
     rim = cv2.dilate(face, np.ones((2 * round(EDGE / surface.unit) + 1,) * 2))
-    jaw = ~inside & bare & below & (sheet.on(rim) > 0.5)
+    cell = np.ones((2 * int(np.ceil(step * surface.scale)) + 1,) * 2)
+    jaw = ~inside & bare & (sheet.on(cv2.erode(surface.below.astype(np.uint8), cell)) > 0.5) & (sheet.on(rim) > 0.5)
     covered = jaw[triangles].any(1) & (jaw | inside)[triangles].all(1)
     triangles = triangles[~covered]  # the jaw's own strip is there
     joins = backing[triangles].any(1) & ~backing[triangles].all(1) & inside[triangles].all(1)
@@ -133,41 +128,15 @@ def add_front(
         triangles = triangles[~(border[triangles].any(1) & empty[triangles].any(1))]
         triangles = triangles[~(inside & bare)[triangles].all(1)]
     torn, z_torn, triangles = split_tears(triangles, z, inside, under, stepped)
-    inset = np.where(under[torn], INSET, FADING) * step
+    whole = triangles[(triangles < len(z)).all(1)]
+    ends = np.isin(torn, whole[~inside[whole].all(1)])  # where a tear closes nothing moves
+    inset = np.where(ends, np.inf, np.where(under[torn], INSET, FADING) * step)
     tx, ty = at_outline(gx[torn], gy[torn], surface, inset)
     gx, gy, z = (np.concatenate(a) for a in ((gx, tx), (gy, ty), (z, z_torn)))
     inside = np.concatenate([inside, inside[torn]])
     vertices = camera.unproject(np.column_stack([gx, gy]), z)
     rig = follow_face(landmarks, np.column_stack([gx, gy]), inside)
-    head = head_weight(fit, vertices)
-    add_used(parts, vertices, seen_at(gx, gy, alpha), triangles, head, rig)
-    return head[: len(sheet.x)]
-
-
-def add_far_side(
-    parts: MeshParts,
-    fit: FaceFit,
-    landmarks: F64,
-    surface: Surface,
-    camera: Camera,
-    alpha: Array,
-    sheet: Sheet,
-    borders: tuple[bool, bool, bool, bool],
-    head: F64,
-) -> None:
-    """The back of long hair: the front's mirror image, where it reaches out of the head's shell."""
-    left, top, right, _ = borders
-    step, gx, gy = sheet.step, sheet.x, sheet.y
-    face = surface.face.astype(np.uint8)
-    back = camera.unproject(np.column_stack([gx, gy]), sheet.on(surface.back) - 0.02)
-    source = hair_source(seen_at(gx, gy, alpha), landmarks, alpha, surface)
-    turned = abs(float(angles_from_rotation(fit.rotation)[0])) > TURNED
-    cut = (left & (gx < 2 * step)) | (top & (gy < 2 * step)) | (right & (gx > alpha.shape[1] - 1 - 2 * step))
-    beyond = far_beyond(surface.covered, sheet.edge, round(RIM * step * surface.scale))
-    shown = sheet.person & (head > 0.25) & (sheet.on(beyond) > 0.5)
-    shown &= ~(turned & (sheet.on(cv2.dilate(face, np.ones((9, 9)))) > 0.5))
-    rear = grid_triangles(sheet.shape[1], sheet.shape[0], shown)
-    add_used(parts, back, source, without_specks(rear, FEWEST, cut), head, None)
+    add_used(parts, vertices, seen_at(gx, gy, alpha), triangles, head_weight(fit, vertices), rig)
 
 
 def seen_at(x: F64, y: F64, alpha: Array) -> F64:
@@ -217,28 +186,6 @@ def at_outline(x: F64, y: F64, surface: Surface, inset: F64) -> tuple[F64, F64]:
     return moved[:, 0], moved[:, 1]
 
 
-def far_beyond(covered: NDArray[np.bool_], cover: Array, radius: int) -> NDArray[np.bool_]:
-    """(h, w) the parts of the person that reach out of the head's shell by more than a rim of `radius` pixels: long
-    hair."""
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
-    out = ((cover > 0.5) & ~covered).astype(np.uint8)
-    core = cv2.morphologyEx(out, cv2.MORPH_OPEN, disc)
-    return np.asarray(cv2.dilate(core, disc) > 0) & ~covered
-
-
-def without_specks(triangles: NDArray[np.int64], fewest: int, cut: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The triangles of those connected pieces that have at least `fewest` and no vertex that is `cut` (n,): how hair
-    goes on behind what the picture's border cuts is not known."""
-    if len(triangles) == 0:
-        return triangles
-    n = int(triangles.max()) + 1
-    ends = np.concatenate([triangles[:, :2], triangles[:, 1:]])
-    links = sp.coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (n, n))
-    piece = connected_components(links, directed=False)[1][triangles[:, 0]]
-    broken = np.bincount(piece, cut[triangles].any(1)) > 0
-    return np.asarray(triangles[((np.bincount(piece) >= fewest) & ~broken)[piece]])
-
-
 def split_tears(
     triangles: NDArray[np.int64],
     z: F64,
@@ -246,14 +193,13 @@ def split_tears(
     jaw: NDArray[np.bool_],
     stepped: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], F64, NDArray[np.int64]]:
-    """Where the `face` (n,) lies more than STEEP before what is beside it, all along the `jaw` (n,) and beside what is
-    `stepped` (n,), the rest goes on behind it: corners of such triangles inside the face are copied, at the depth of
-    their neighbours outside. The same pixels at rest, nothing stretched in a turn, and the pieces hang together.
-    Returns (which vertices are copied, their z, triangles)."""
+    """All along the `jaw` (n,) and beside what is `stepped` (n,) the rest goes on behind the `face` (n,): corners of
+    such triangles inside the face are copied, at the depth of their neighbours outside. The same pixels at rest,
+    nothing stretched in a turn, and the pieces hang together. Returns (which vertices are copied, their z,
+    triangles)."""
     marked = face[triangles]
     far = np.where(marked, np.inf, z[triangles]).min(1)
-    step = np.where(marked, z[triangles], -np.inf).max(1) - far
-    steep = marked.any(1) & ~marked.all(1) & (jaw[triangles].any(1) | stepped[triangles].any(1) | (step > STEEP))
+    steep = marked.any(1) & ~marked.all(1) & (jaw[triangles].any(1) | stepped[triangles].any(1))
     corners, rows = triangles[steep][marked[steep]], np.nonzero(marked[steep])[0]
     copied, index = np.unique(corners, return_inverse=True)
     total, count = np.zeros(len(copied)), np.zeros(len(copied))
@@ -285,24 +231,6 @@ def reflected(x: F64, size: int) -> F64:
     """Coordinates mirrored back into 0..size-1."""
     last = size - 1.0
     return np.asarray(last - np.abs(last - np.abs(x)) if last > 0 else x * 0)
-
-
-def hair_source(source: F64, landmarks: F64, alpha: Array, surface: Surface) -> F64:
-    """Source of the head's far side: where it would show the face again, the nearest hair or ear instead."""
-    h, w = alpha.shape
-    face = cv2.dilate(cv2.resize(surface.face.astype(np.uint8), (w, h)), np.ones((9, 9))) > 0
-    hair = (alpha > 0.97) & ~face
-    hair[int(np.clip(landmarks[152, 1] - 0.2 * np.ptp(landmarks[:, 1]), 0, h)) :] = False
-    if hair.sum() < 200:
-        return source
-    ix, iy = np.round(source[:, 0]).astype(int), np.round(source[:, 1]).astype(int)
-    out = source.copy()
-    # near the silhouette the matte must stay the picture's own, or the far side would look out beyond it
-    reach = 2 * max(h, w) // CELLS + 1
-    deep = cv2.erode((alpha > 0.97).astype(np.uint8), np.ones((2 * reach + 1,) * 2)) > 0
-    inside = (face & deep)[iy, ix]
-    out[inside, :2] = nearest_true(hair)[iy[inside], ix[inside]]
-    return out
 
 
 def add_used(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array
 from offline.headfit import HeadFit
-from offline.parts import nearest_fill, nearest_true, smoothstep
+from offline.parts import nearest_fill, smoothstep
 from offline.softmesh import MapRenderer, screen_of
 
 F64 = NDArray[np.float64]
@@ -25,13 +25,12 @@ SHOULDERS, COLLAR, NECK_RADIUS = -8.5, -14.5, 8.2  # cm, head space: lower than 
 NECK_ROWS, NECK_END = 6, -17.5  # rows by which the template's neck is made longer, and the height (cm) that they reach
 NECK_WIDE, NECK_DEEP = 6.6, 5.8  # cm: half-axes of the neck
 JOIN = 1.8  # cm over which template and face come to agree
-SAME = 1.5  # cm of depth within which they are one surface: an ear behind the cheek is another
-FARTHEST, MISMATCH = 3.0, 0.6  # cm in the picture: how far such a step reaches, and how far off the template may be
-EAR_FRONT, EAR_LOW, EAR_TOP = (
-    0.9,
-    -6.0,
-    1.5,
-)  # cm, head space; the kit's ears begin at 1.5 and have their middle at -0.1
+STEP = 0.5, 1.5  # cm of the template's depth behind the outline from which it is an ear that lies there, and surely
+FARTHEST = 2.8, 3.8  # cm in the picture: how far ears reach from the outline
+MISMATCH = 0.6  # cm in the picture: how far off the template may be
+EVEN = 0.3  # cm over which that is averaged
+SLIGHT = 0.15  # less of an ear's step is none
+EAR_FRONT, EAR_LOW, EAR_TOP = 0.9, -6.0, 0.5  # cm, head space; the kit's ears begin at 1.5, their middle is at -0.1
 FLAT = 0.6  # cm by which they go back for every cm aside; the template's grid is too coarse to say
 FACE_WIDE, FACE_HIGH = 62.0, 42.0  # degrees from the face's axis: bare skin, where no hair grows
 
@@ -60,7 +59,7 @@ def ear_board(fit: HeadFit, camera: Camera, width: int, height: int) -> EarBoard
     point = fit.camera(np.array([[0.0, 0.0, EAR_FRONT]]))[0]
     z = -(across @ point) / (ray @ across)
     up = fit.head(camera.unproject(np.stack([x, y], -1), z))[..., 1]
-    return EarBoard(z, smoothstep(up, EAR_LOW - 1, EAR_LOW) * (1 - smoothstep(up, EAR_TOP, EAR_TOP + 3)))
+    return EarBoard(z, smoothstep(up, EAR_LOW - 1, EAR_LOW) * (1 - smoothstep(up, EAR_TOP, EAR_TOP + 2)))
 
 
 def shell_triangles(rows: int, columns: int) -> NDArray[np.int64]:
@@ -189,7 +188,7 @@ def rest_with_template(
 ) -> tuple[F64, NDArray[np.bool_]]:
     """z (h, w) outside the face: the template's where it is, meeting the face's outline smoothly (not at the jaw, where
     the neck lies behind, nor at the ear), the inflated silhouette's elsewhere; and where (h, w) it lies behind the
-    face's outline by a step, as ears do."""
+    face's outline by a step, as ears do: a step that grows and closes smoothly along the outline."""
     known = ~np.isnan(front.z) & (cover > 0.5)
     gap = np.where(face, face_z - np.nan_to_num(front.z), 0)
     rim = face & known & (cv2.erode(face.astype(np.uint8), np.ones((3, 3))) == 0)
@@ -199,22 +198,12 @@ def rest_with_template(
     table, level = np.zeros((2, label.max() + 1))
     table[label[rim]], level[label[rim]] = gap[rim], front.z[rim]
     step = cv2.GaussianBlur(table[label], (0, 0), 1.0 / unit * 0.5)
-    apart = np.nan_to_num(front.z) - level[label]
-    fade = np.exp(-((distance * unit / JOIN) ** 2) - ears.share * (apart / SAME) ** 2) * ~(below & front.neck)
-    behind = known & ~face & (ears.share > 0.5) & ~(below & front.neck) & (apart < -SAME) & (distance * unit < FARTHEST)
-    behind = cv2.medianBlur(behind.astype(np.uint8), 2 * round(0.3 / unit) + 1) > 0  # no ragged ends
+    neck = below & front.neck
+    z = np.where(known, np.nan_to_num(front.z) + step * np.exp(-((distance * unit / JOIN) ** 2)) * ~neck, inflated)
+    apart = level[label] - nearest_fill(np.nan_to_num(front.z), known | face)
     near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(MISMATCH / unit) + 1,) * 2)
-    grown = (
-        (cv2.dilate(behind.astype(np.uint8), near) > 0)
-        & ~face
-        & (ears.share > 0.5)
-        & ((distance * unit < MISMATCH) | ~known)
-    )
-    z = np.where(known, np.nan_to_num(front.z) + step * fade, inflated)
-    if not behind.any():
-        return z, behind
-    column, row = np.moveaxis(nearest_true(behind).astype(int), -1, 0)
-    z = np.where(grown & ~behind, z[row, column], z)
-    behind |= grown
-    z = np.where(behind, z + (ears.z - FLAT * distance * unit - z) * ears.share, z)
-    return np.where(behind, cv2.GaussianBlur(nearest_fill(z, behind), (0, 0), 0.2 / unit), z), behind
+    apart = cv2.dilate(np.where(face, -np.inf, apart), near)  # the template's own cheek may reach beyond the outline
+    share = ears.share * smoothstep(apart, *STEP) * (1 - smoothstep(distance * unit, *FARTHEST)) * ~(face | neck)
+    weight = cv2.GaussianBlur((~face).astype(np.float64), (0, 0), EVEN / unit)
+    share = cv2.GaussianBlur(share, (0, 0), EVEN / unit) / np.maximum(weight, 1e-3) * ~(face | neck)
+    return z + np.minimum(ears.z - FLAT * distance * unit - z, 0) * share, share > SLIGHT

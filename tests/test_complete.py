@@ -100,36 +100,11 @@ def test_skin_is_told_from_hair() -> None:
     assert found.tolist() == [[True, False]]
 
 
-def test_specks_go_and_the_large_piece_stays() -> None:
-    keep = np.zeros((12, 12), np.bool_)
-    keep[:8, :8] = True
-    keep[10:, 10:] = True
-    triangles = grid_triangles(12, 12, keep.ravel())
-    uncut = np.zeros(int(triangles.max()) + 1, bool)
-    left = sheets.without_specks(triangles, 20, uncut)
-    assert len(triangles) == 100
-    assert len(left) == 98
-    cut = uncut.copy()
-    cut[3] = True
-    assert sheets.without_specks(triangles, 1, cut).tolist() == triangles[triangles.min(1) >= 120].tolist()
-    assert len(sheets.without_specks(triangles[:0], 20, uncut)) == 0
-
-
-def test_a_rim_of_hair_is_no_far_side_but_long_hair_is() -> None:
-    cover = np.zeros((80, 80))
-    cover[10:70, 10:70] = 1
-    covered = np.zeros((80, 80), np.bool_)
-    covered[12:40, 12:68] = True
-    beyond = sheets.far_beyond(covered, cover.astype(np.float32), 5)
-    assert not beyond[10:30].any()
-    assert beyond[50:65, 20:60].all()
-
-
 def test_torn_corners_share_one_copy_at_the_depth_outside() -> None:
     triangles = grid_triangles(4, 3, np.ones(12, np.bool_))
     z = np.tile([-90.0, -90.0, -97.0, -97.0], 3)
     face = np.tile([True, True, False, False], 3)
-    copied, deep, mended = sheets.split_tears(triangles, z, face, np.zeros(12, np.bool_), np.zeros(12, np.bool_))
+    copied, deep, mended = sheets.split_tears(triangles, z, face, face, np.zeros(12, np.bool_))
     assert copied.tolist() == [1, 5, 9]
     assert deep == pytest.approx([-97.0] * 3)
     every = np.concatenate([z, deep])

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.facefit import FaceFit
-from narrate_stream.ops.geometry import Camera
+from narrate_stream.ops.geometry import Camera, rotation_from_angles
 from offline import outline
 from offline.facemesh import face_topology
 from offline.parts import MeshParts
@@ -48,6 +48,18 @@ def test_skin_is_known_in_shadow_and_cloth_is_not() -> None:
     skin = np.array([[30.0, 8.0], [20.0, 9.0], [40.0, 10.0]])
     places = np.array([[30.0, 10.0], [30.0, 37.0], [30.0, 56.0]])
     assert outline.of_skin(picture, places, skin).tolist() == [True, True, False]
+
+
+def test_only_a_turned_head_has_a_far_side_and_it_faces_away() -> None:
+    for yaw, far in ((5.0, None), (35.0, 454), (-35.0, 234)):
+        hidden = outline.far_side(FaceFit(rotation_from_angles(yaw, 0, 0), HERE, canonical().landmarks + HERE, 0.0))
+        assert hidden[[234, 454]].tolist() == [far == 234, far == 454]
+
+
+def test_spreading_goes_one_step_along_a_line() -> None:
+    line = np.array([[0, 1], [1, 2], [2, 3]], np.int32)
+    assert outline.spread(np.array([1.0, 0, 0, 0]), line) == pytest.approx([0.5, 1 / 3, 0, 0])
+    assert outline.spread(np.full(4, 2.0), line) == pytest.approx(np.full(4, 2.0))
 
 
 def test_a_strip_hangs_on_its_edges_ring_behind_ring() -> None:

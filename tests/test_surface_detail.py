@@ -54,7 +54,7 @@ def ridged() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def same(a: Surface, b: Surface) -> bool:
-    return all(np.array_equal(getattr(a, k), getattr(b, k), equal_nan=True) for k in ("z", "normal", "coarse", "back"))
+    return all(np.array_equal(getattr(a, k), getattr(b, k), equal_nan=True) for k in ("z", "normal", "coarse"))
 
 
 def test_belief_of_nothing_changes_nothing() -> None:

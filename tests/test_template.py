@@ -117,7 +117,7 @@ def test_ears_lie_on_their_board_by_a_step_behind_the_cheek() -> None:
     rest, behind = template.rest_with_template(front, np.zeros((80, 80)), face, depths, nothing, cover, ears, 0.1)
     assert behind[35:45, 62:75].all()
     assert not behind[:, :59].any()
-    assert not behind[:28].any()
+    assert not behind[:24].any()  # it closes smoothly
     assert rest[40, 62] == pytest.approx(-98.0 - 0.3 * template.FLAT, abs=0.15)
     assert rest[40, 75] == pytest.approx(-98.0 - 1.6 * template.FLAT, abs=0.15)
 
