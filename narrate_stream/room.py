@@ -31,7 +31,7 @@ EVERY = 3  # frames from one look to the next
 # the head (4 s, six rendered clips) the light found varied by 2.2 % then, by 6.5 % with 1.2 seconds.
 TURNS = 36
 SIDE = 64  # pixels to which the longer side of the face is shrunk: broad skin, no pores
-SEARCHED, PARTS = 96, 12  # directions over the sphere, and looks in which all have been tried
+SEARCHED, PARTS = 96, 12  # directions over the sphere, and the parts in which they are tried
 ROUNDS = 4  # of a fit: the next look goes on
 SOFTNESS = 0.3  # rooms have lamps with shades, and walls
 FACING = 0.2  # least cosine toward the viewer of skin that is seen well
@@ -81,11 +81,16 @@ class Room:
         if self._found is None:
             lamp = best_lamp(grey, normal)
         else:
-            part = searched(SEARCHED)[self._looks % PARTS :: PARTS]
-            near = around(self._towards, RINGS[self._looks % len(RINGS)])
-            lamp = best_of(grey, normal, np.concatenate([near, part]), SOFTNESS, ROUNDS)
+            lamp = best_of(grey, normal, self._tried(), SOFTNESS, ROUNDS)
         self._towards = lamp.direction
         return likelier(level, normal, "webcam", lamp, ROUNDS)
+
+    def _tried(self) -> F64:
+        """(D, 3) directions to look for the lamp in: round the last one, and in turn with that elsewhere."""
+        turn, elsewhere = divmod(self._looks, 2)
+        if elsewhere:
+            return np.concatenate([self._towards[None], searched(SEARCHED)[turn % PARTS :: PARTS]])
+        return around(self._towards, RINGS[turn % len(RINGS)])
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from offline.preprocess import Portrait, matte, prepare
 
 F64 = NDArray[np.float64]
 SIZE = 640  # working size: the maps that light is read from are half of that
-SAMPLES = 1200  # of the skin: more say nothing new about so few numbers
+SAMPLES, ENOUGH = 1200, 100  # of the skin: more say nothing new about so few numbers; fewer do not say enough
 LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 NOT_SKIN = (layers.RIGHT_EYE, layers.LEFT_EYE, LIPS, *BROWS)
@@ -45,10 +45,9 @@ CHANNEL_PRIOR = 0.3  # how strong an expression usually is
 
 @dataclass(frozen=True)
 class Target:
-    """name: of its file; lighting: as estimated from its skin; motion: the face as a driver would report it, its
-    rotation as seen along the ray to the head, so that a face at the picture's border is not taken for a turned one."""
+    """lighting: as estimated from its skin; motion: the face as a driver would report it, its rotation as seen along
+    the ray to the head, so that a face at the picture's border is not taken for a turned one."""
 
-    name: str
     lighting: Lighting
     motion: Motion
 
@@ -75,10 +74,11 @@ def target_of(picture: Picture) -> Target:
         raise PortraitError(f"{picture.name}: what looks like a face does not have a human face's shape")
     portrait = replace(portrait, camera=camera)
     surface = seen_surface(portrait, alpha, fit)
-    name = picture.path.name if picture.path else "astronaut"
     level, normal = skin_samples(portrait, alpha, surface)
-    lighting = fitted_light(level, normal, f"image:{name}")
-    return Target(name, lighting, motion_of(portrait, fit))
+    if len(level) < ENOUGH:
+        raise PortraitError(f"{picture.name}: it shows hardly any skin whose brightness can be told")
+    name = picture.path.name if picture.path else "astronaut"
+    return Target(fitted_light(level, normal, f"image:{name}"), motion_of(portrait, fit))
 
 
 def seen_surface(portrait: Portrait, alpha: Array, fit: HeadFit) -> Surface:
@@ -92,15 +92,13 @@ def seen_surface(portrait: Portrait, alpha: Array, fit: HeadFit) -> Surface:
 
 
 def skin_samples(portrait: Portrait, alpha: Array, surface: Surface) -> tuple[F64, F64]:
-    """(N, 3) linear RGB and (N, 3) normals of plain, unclipped skin. Raises PortraitError when there is hardly any."""
+    """(N, 3) linear RGB and (N, 3) normals of plain, unclipped skin."""
     h, w = surface.face.shape
     marks = (portrait.landmarks[:, :2] + 0.5) * surface.scale - 0.5
     covered, brightest = (cv2.resize(a, (w, h), interpolation=cv2.INTER_AREA) for a in (alpha, portrait.image.max(-1)))
     inner = cv2.erode(surface.face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     use = inner & ~features(marks, (h, w)) & (surface.normal[..., 2] > STEEPEST) & (covered > 0.9)
     use &= brightest < CLIPPED
-    if use.sum() < 100:
-        raise PortraitError("the picture shows hardly any skin whose brightness can be told")
     linear = cv2.resize(linear_table()[portrait.image], (w, h), interpolation=cv2.INTER_AREA)
     step = max(1, int(use.sum()) // SAMPLES)
     return linear[use][::step].astype(np.float64), surface.normal[use][::step]

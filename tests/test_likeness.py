@@ -31,7 +31,7 @@ def target(model: HybridModel, yaw: float = 0, pitch: float = 0) -> Target:
     """The model's own portrait, turned."""
     own = own_motion(model)
     turn = rotation_from_angles(yaw, pitch, 0).astype(np.float32)
-    return Target("own", Lighting("original", original=True), replace(own, rotation=turn @ own.rotation))
+    return Target(Lighting("original", original=True), replace(own, rotation=turn @ own.rotation))
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,13 @@ def test_files_that_lend_nothing_are_refused_in_a_sentence(tmp_path: Path) -> No
             light_of_picture(tmp_path / name)
 
 
+def test_a_picture_that_is_all_clipped_lends_no_light() -> None:
+    image = load_builtin_portrait().image.copy()
+    image[..., 0] = 255
+    with pytest.raises(PortraitError, match=r"built-in portrait.*hardly any skin"):
+        target_of(Picture(image))
+
+
 def test_a_face_at_rest_has_no_expression_and_an_open_mouth_is_one() -> None:
     assert np.abs(expression_of(canonical().landmarks)).max() < 1e-6
     face = expressive_face({"jawOpen": 0.7})
