@@ -131,7 +131,8 @@ class Retargeter:
     """Turns `Motion` into `AvatarMotion` for one model. Holds the neutral and the filters, nothing else.
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
-    driver's pose and place in the frame; the reference is the moment that looks most like the portrait.
+    driver's pose and place in the frame; the reference is the moment that looks most like the portrait. held_back: (3,)
+    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`.
     """
 
     def __init__(self, model: HybridModel, mode: Literal["relative", "absolute"] = "relative") -> None:
