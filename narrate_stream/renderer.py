@@ -83,10 +83,7 @@ class Deformer:
         self._body = np.flatnonzero(model.head_weight < 0.995)
         self._chest = body_weight(model)[self._body]
         self._eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
-        self._balls = [
-            (model.vertices[eye] - model.translation) @ model.rotation - ball_centre(model, corners)
-            for eye, corners in zip(self._eyes, CORNERS, strict=True)
-        ]
+        self._balls = [Ball(model, eye, corners) for eye, corners in zip(self._eyes, CORNERS, strict=True)]
 
     def __call__(self, motion: AvatarMotion) -> Array:
         """(V, 3) camera-space vertices, cm.
@@ -96,9 +93,9 @@ class Deformer:
         """
         model, offset = self.model, np.asarray(self.rig @ motion.offsets.astype(np.float32))
         offset[self._jaw] += model.jaw_weight[self._jaw, None] * motion.jaw
-        for eye, ball, gaze in zip(self._eyes, self._balls, motion.gaze, strict=True):
-            offset[eye] += rolled(ball, gaze) - ball
         out = np.asarray(model.vertices + offset @ model.rotation.T, np.float32)
+        for eye, ball, gaze in zip(self._eyes, self._balls, motion.gaze @ model.rotation[:2, :2].T, strict=True):
+            out[eye] += ball.rolled(gaze)
         rotation, shift = motion.pose.rotation.astype(np.float32), motion.pose.translation.astype(np.float32)
         out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
         moved = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
@@ -117,19 +114,28 @@ def body_weight(model: HybridModel) -> Array:
     return np.asarray((1 - model.head_weight) * rise * rise * (3 - 2 * rise), np.float32)
 
 
-def ball_centre(model: HybridModel, corners: tuple[int, int]) -> F64:
-    """(3,) head space: behind the middle of the lids by the ball's radius, as the eyeball's mesh is curved."""
-    return np.asarray(model.neutral[list(corners)].mean(0) - [0, 0, EYE_RADIUS + EYE_DEPTH], np.float64)
+class Ball:
+    """The ball that an eye's mesh is part of, in the portrait's camera space: round, and sheared along the eye's
+    corners. points (n, 3) cm about its centre with the shear taken out; lean: cm nearer per cm to the right."""
 
+    def __init__(self, model: HybridModel, eye: NDArray[np.int64], corners: tuple[int, int]) -> None:
+        middle = model.neutral[list(corners)].mean(0) @ model.rotation.T + model.translation
+        self.points = np.asarray(model.vertices[eye] - middle + [0, 0, EYE_RADIUS + EYE_DEPTH], np.float64)
+        x, z = self.points[:, 0], self.points[:, 2]
+        aside = x - x.sum() / max(len(x), 1)
+        self.lean = float(aside @ z) / max(float(aside @ aside), 1e-9)
+        self.points[:, 2] -= self.lean * x
 
-def rolled(points: F64, gaze: Array) -> F64:
-    """(n, 3) points about the ball's centre after the iris has left its place by `gaze` (2,) cm: the ball turned."""
-    length = float(np.hypot(*gaze))
-    if length < 1e-6:
-        return points
-    angle = np.arcsin(min(length / EYE_RADIUS, 0.9))
-    turn = cv2.Rodrigues(np.array([-gaze[1], gaze[0], 0.0], np.float64) * (angle / length))[0]
-    return np.asarray(points @ turn.T)
+    def rolled(self, gaze: NDArray[np.floating[Any]]) -> F64:
+        """(n, 3) how far each vertex moves when the iris leaves its place by `gaze` (2,) cm: it stays on the ball."""
+        length = float(np.hypot(*gaze))
+        if length < 1e-6:
+            return self.points * 0
+        angle = np.arcsin(min(length / EYE_RADIUS, 0.9))
+        turn = cv2.Rodrigues(np.array([-gaze[1], gaze[0], 0.0], np.float64) * (angle / length))[0]
+        moved = self.points @ turn.T - self.points
+        moved[:, 2] += self.lean * moved[:, 0]
+        return np.asarray(moved)
 
 
 @dataclass(frozen=True)

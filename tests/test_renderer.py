@@ -13,7 +13,7 @@ from narrate_stream.fusion import coverage, head_framing, portrait_framing
 from narrate_stream.ops.geometry import partial_rotations, rotation_from_angles
 from narrate_stream.ops.lift import CORNERS
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.renderer import Deformer, Renderer, ball_centre
+from narrate_stream.renderer import Ball, Deformer, Renderer
 from narrate_stream.types import Pose, View
 from offline.build import build_model
 from offline.picture import load_builtin_portrait
@@ -130,12 +130,25 @@ def test_gaze_rolls_the_irises_and_nothing_else(model: HybridModel) -> None:
     looks = np.array([[0.3, 0], [0, 0.2]], np.float32)
     points = Deformer(model)(replace(still_motion(), gaze=looks))
     for side, look in ((1, looks[0]), (2, looks[1])):
-        ball, then = ((p[model.eye == side] - model.translation) @ model.rotation for p in (points, model.vertices))
-        centre = ball_centre(model, CORNERS[side - 1])
-        assert np.linalg.norm(ball - centre, axis=1) == pytest.approx(np.linalg.norm(then - centre, axis=1), abs=1e-3)
-        front = int(np.argmin(np.linalg.norm((then - centre)[:, :2], axis=1)))
-        assert (ball - then)[front, :2] == pytest.approx(look, abs=0.08)
+        eye = np.flatnonzero(model.eye == side)
+        moved = points[eye] - model.vertices[eye]
+        ball = Ball(model, eye, CORNERS[side - 1])
+        after = ball.points + moved - np.outer(moved[:, 0], [0, 0, ball.lean])
+        assert np.linalg.norm(after, axis=1) == pytest.approx(np.linalg.norm(ball.points, axis=1), abs=1e-3)
+        front = int(np.argmin(np.linalg.norm(ball.points[:, :2], axis=1)))
+        assert moved[front, :2] == pytest.approx(model.rotation[:2, :2] @ look, abs=0.08)
     assert np.abs(points - model.vertices)[model.eye == 0].max() < 1e-4
+
+
+def test_an_iris_stays_before_its_ball_on_a_turned_head(model: HybridModel) -> None:
+    """A portrait at three quarters has leaning eyes: the mesh of a look is the mesh at rest, moved along itself."""
+    eye = np.flatnonzero(model.eye == 1)
+    upright, leaning = Ball(model, eye, CORNERS[0]), model.vertices.copy()
+    leaning[eye, 2] += 0.6 * upright.points[:, 0]
+    ball = Ball(replace(model, vertices=leaning), eye, CORNERS[0])
+    assert ball.lean == pytest.approx(upright.lean + 0.6, abs=0.01)
+    straight = upright.rolled(np.array([0.5, 0.0]))
+    assert ball.rolled(np.array([0.5, 0.0]))[:, 2] - straight[:, 2] == pytest.approx(0.6 * straight[:, 0], abs=0.02)
 
 
 def test_framings_keep_their_promise(model: HybridModel) -> None:
