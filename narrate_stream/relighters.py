@@ -19,6 +19,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.catchlights import Catchlights
 from narrate_stream.kernels import shade
 from narrate_stream.kernels.rasterise import launch
 from narrate_stream.ops import horizon as horizons
@@ -66,7 +67,7 @@ class LightMapRelighter:
     """The live relighter: light over the small atlas, fetched at half the screen's resolution. Not thread-safe."""
 
     def __init__(self, model: HybridModel) -> None:
-        self.model, self.shading = model, Shading(model)
+        self.model, self.shading, self._catchlights = model, Shading(model), Catchlights(model)
         self.size = atlas_size(model)
         self._texels = covered_texels(model, self.size)
         self.atlas = self.shading.atlas.chosen(self._texels)
@@ -176,9 +177,9 @@ class LightMapRelighter:
         core = cv2.resize(cv2.remap(light, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), (w, h))
         at = np.asarray((gbuffer.fringe_xy + 0.5) * k - 0.5, np.float32)
         fringe = gather(light, at[:, 0], at[:, 1])
-        return self._encoded(gbuffer.base, core, lighting), self._encoded(
-            gbuffer.fringe_base[None], fringe[None], lighting
-        )[0]
+        lit = self._encoded(gbuffer.base, core, lighting)
+        self._catchlights(lit, gbuffer, lighting)
+        return lit, self._encoded(gbuffer.fringe_base[None], fringe[None], lighting)[0]
 
     def _encoded(self, base: NDArray[np.uint8], light: Array, lighting: Lighting) -> NDArray[np.uint8]:
         if base.size == 0:
@@ -238,7 +239,7 @@ class ExactRelighter:
     """Per-pixel shading by the Warp kernel: the reference of the fast path, and the relighter of stills and of CUDA."""
 
     def __init__(self, model: HybridModel, device: str = "cpu") -> None:
-        self.model, self.device, self.shading = model, device, Shading(model)
+        self.model, self.device, self.shading, self._catchlights = model, device, Shading(model), Catchlights(model)
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """As `LightMapRelighter`; uncovered pixels are black."""
@@ -249,7 +250,9 @@ class ExactRelighter:
         core = self._shade(gbuffer, gbuffer.base, gbuffer.covered, gbuffer.map_x, gbuffer.map_y, lighting)
         everywhere = np.ones((len(fx), 1), np.bool_)
         fringe = self._shade(gbuffer, gbuffer.fringe_base[:, None], everywhere, fx, fy, lighting)
-        return core.reshape(h, w, 3), fringe.reshape(-1, 3)
+        core = core.reshape(h, w, 3)
+        self._catchlights(core, gbuffer, lighting)
+        return core, fringe.reshape(-1, 3)
 
     def _shade(
         self,

@@ -39,7 +39,8 @@ class GBuffer:
     atlas shrunk by texture_scale: the backward field source_from_screen, through which a relighter fetches normals;
     fringe_at (N, 2) row and column; fringe_base (N, 3), fringe_alpha (N,) 0..1 and fringe_xy (N, 2) atlas coordinates;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
-    what the viewer turned, as the light of the portrait's room sees it.
+    what the viewer turned, as the light of the portrait's room sees it; eyes (2, 6), right and left: where the middle
+    of the iris is seen (pixels), pixels per cm there, and the direction in which the eye looks, camera space.
     """
 
     covered: NDArray[np.bool_]
@@ -53,6 +54,7 @@ class GBuffer:
     fringe_xy: Array
     rotation: F64
     room: F64
+    eyes: F64
 
     @property
     def field(self) -> MotionField:
@@ -82,8 +84,8 @@ class Deformer:
         self._jaw = np.flatnonzero(model.jaw_weight > 0)
         self._body = np.flatnonzero(model.head_weight < 0.995)
         self._chest = body_weight(model)[self._body]
-        self._eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
-        self._balls = [Ball(model, eye, corners) for eye, corners in zip(self._eyes, CORNERS, strict=True)]
+        self.eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
+        self._balls = [Ball(model, eye, corners) for eye, corners in zip(self.eyes, CORNERS, strict=True)]
 
     def __call__(self, motion: AvatarMotion) -> Array:
         """(V, 3) camera-space vertices, cm.
@@ -94,7 +96,7 @@ class Deformer:
         model, offset = self.model, np.asarray(self.rig @ motion.offsets.astype(np.float32))
         offset[self._jaw] += model.jaw_weight[self._jaw, None] * motion.jaw
         out = np.asarray(model.vertices + offset @ model.rotation.T, np.float32)
-        for eye, ball, gaze in zip(self._eyes, self._balls, motion.gaze @ model.rotation[:2, :2].T, strict=True):
+        for eye, ball, gaze in zip(self.eyes, self._balls, motion.gaze @ model.rotation[:2, :2].T, strict=True):
             out[eye] += ball.rolled(gaze)
         rotation, shift = motion.pose.rotation.astype(np.float32), motion.pose.translation.astype(np.float32)
         out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
@@ -215,6 +217,7 @@ class Renderer:
         """The view of this moment; `albedo` False fetches the portrait's own colours instead."""
         points = self.deform(motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
+        self._points = points
         self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
         return self._fetch(self.albedo if albedo else self.texture, motion)
 
@@ -254,6 +257,15 @@ class Renderer:
         spans = [slice(b.first * w, b.first * w + int(b.count.numpy()[0])) for b in self._bands]
         return np.concatenate([pixel[s] for s in spans]), np.concatenate([at[s] for s in spans])
 
+    def _seen_eyes(self, motion: AvatarMotion) -> F64:
+        """See `GBuffer.eyes`."""
+        turn = motion.gaze.astype(np.float64) @ self.model.rotation[:2, :2].T / EYE_RADIUS
+        ahead = np.sqrt(np.clip(1 - (turn**2).sum(1, keepdims=True), 0.2, 1))
+        axes = np.concatenate([turn, ahead], 1) @ np.asarray(motion.pose.rotation, np.float64).T
+        middles = [self._points[eye].mean(0) if len(eye) else np.array([0, 0, -1e6]) for eye in self.deform.eyes]
+        at = np.array(middles, np.float64)
+        return np.concatenate([self.camera.project(at), -self.camera.focal / at[:, 2:], axes], 1)
+
     def _fetch(self, base: Image, motion: AvatarMotion) -> GBuffer:
         rotation = np.asarray(motion.pose.rotation, np.float64)
         w, h = self.framing.size
@@ -276,6 +288,7 @@ class Renderer:
             fringe_xy=at[:, :2],
             rotation=rotation,
             room=np.asarray(motion.view.T @ rotation, np.float64),
+            eyes=self._seen_eyes(motion),
         )
 
 

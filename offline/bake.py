@@ -14,6 +14,7 @@ from narrate_stream.ops.geometry import Camera
 from narrate_stream.ops.horizon import AZIMUTHS, encoded, transfer
 from narrate_stream.ops.lighting import EXTENT, encode_normals, sh_basis
 from offline.geometry import Surface
+from offline.layers import INNER_LOWER, INNER_UPPER, LEFT_EYE, RIGHT_EYE, polygon_mask
 
 F64 = NDArray[np.float64]
 HORIZON_SIZE = 192  # longer side of the horizon maps: an edge is two pixels of a 512 frame
@@ -59,10 +60,13 @@ def horizons(points: F64, seen_from: F64 | None = None, count: int = AZIMUTHS) -
     return out
 
 
-def bake_horizons(surface: Surface, mesh: dict[str, NDArray[Any]], alpha: NDArray[Any]) -> NDArray[np.uint8]:
+def bake_horizons(
+    surface: Surface, mesh: dict[str, NDArray[Any]], alpha: NDArray[Any], marks: F64
+) -> NDArray[np.uint8]:
     """(A, h, w) horizons of the person, whom alpha (H, W) of the canvas covers; the background hides nothing.
 
-    The face is the mesh's, by ray queries; the rest is `calmed`.
+    The face is the mesh's, by ray queries; the rest is `calmed`. In the openings of eyes and mouth, marks (478, 3)
+    pixels, the surface goes on: eyeballs and teeth lie behind it by more than their shadows should show.
     """
     h, w = surface.z.shape
     k = HORIZON_SIZE / max(h, w)
@@ -72,7 +76,8 @@ def bake_horizons(surface: Surface, mesh: dict[str, NDArray[Any]], alpha: NDArra
     face = cv2.resize(surface.face.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
     z = cv2.resize(calmed(surface), size, interpolation=cv2.INTER_AREA)
     front = front_depth(mesh["vertices"], mesh["triangles"], surface.camera.unproject(pixels, -1.0))
-    z[face & (front < 0)] = front[face & (front < 0)]
+    skin = face & ~openings(marks * k * w / alpha.shape[1], (size[1], size[0])) & (front < 0)
+    z[skin] = front[skin]
     own = np.where(cv2.erode(face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0, z, in_front(z))
     nobody = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA) <= 0.5
     z[nobody] = NOWHERE
@@ -81,6 +86,13 @@ def bake_horizons(surface: Surface, mesh: dict[str, NDArray[Any]], alpha: NDArra
         return made
     rows, columns = distance_transform_edt(nobody, return_distances=False, return_indices=True)
     return made[:, rows, columns]  # a soft edge looks up beyond it
+
+
+def openings(marks: F64, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """(h, w) within the lids and between the lips, and a texel around."""
+    mouth = INNER_UPPER + INNER_LOWER[::-1]
+    inside = np.logical_or.reduce([polygon_mask(marks[list(ring)], shape) for ring in (RIGHT_EYE, LEFT_EYE, mouth)])
+    return np.asarray(cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
 def front_depth(vertices: F64, triangles: NDArray[np.int32], toward: F64) -> F64:

@@ -119,7 +119,7 @@ def build(
     steps.done("geometry")
     mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
     steps.done("layers and rig")
-    horizons = bake_horizons(surface, mesh, alpha)
+    horizons = bake_horizons(surface, mesh, alpha, portrait.landmarks)
     steps.done("light transport")
     maps = canvas_maps(portrait, fit, surface, colours, openness(horizons, surface.normal), seen)
     steps.done("light and albedo")

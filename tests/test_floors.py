@@ -15,7 +15,19 @@ FLOORS = (
     {"errors", "types", "config", "protocols", "data"},
     # `files` and `demux` are plain reading and writing; the offline stage uses them as well as the live one.
     {"ops", "kernels", "nets", "files", "demux", "sound", "media"},
-    {"bundle", "drivers", "renderer", "shading", "relighters", "fusion", "lights", "anchor", "retarget", "room"}
+    {
+        "bundle",
+        "drivers",
+        "renderer",
+        "shading",
+        "catchlights",
+        "relighters",
+        "fusion",
+        "lights",
+        "anchor",
+        "retarget",
+        "room",
+    }
     | {"styles", "backdrops", "dimmer", "idle", "presence"},
     {"metrics", "pipeline", "bench", "stills"},
     {"latest", "media_rtc", "broadcast", "stage", "hub", "rtc", "whip", "signaling", "server", "camera", "doctor"}
