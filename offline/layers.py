@@ -68,7 +68,7 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     shell = cv2.dilate(opening.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(
         np.float32
     )
-    up = int(UNDER_LID * width)  # a lid that opens wide shows more of it; toward the cheek there is no room
+    up = max(1, int(UNDER_LID * width))  # a lid that opens wide shows more of it; toward the cheek there is no room
     shell[:-up] = np.maximum(shell[:-up], shell[up:])
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
     ball = Cell(f"{name} eyeball", colour, shell, origin, 0.5)
