@@ -140,7 +140,7 @@ def add_outline(
     rim = rim_of(fit, landmarks, camera)
     over_neck = (sample(alpha, *rim.beside(FLOOR).T) > 0.9) & (on_map(surface, surface.below, rim, FLOOR) > 0.5)
     add_underside(parts, fit, rim, surface, camera, colours, over_neck)
-    hanging = (jaw_rim() & ~over_neck) | (sample(alpha, *rim.beside(FLOOR).T) < 0.5)
+    hanging = jaw_rim() | (sample(alpha, *rim.beside(FLOOR).T) < 0.5)
     add_sides(parts, rim, surface, camera, hanging, ~far_side(fit), skin_at)
 
 
@@ -200,9 +200,9 @@ def add_sides(
     near: NDArray[np.bool_],
     skin_at: SkinAt,
 ) -> None:
-    """From the outline's `near` side (V,) straight back: to the ear, and where nothing is seen behind the face
-    (`hanging` (V,)). Skin as it goes on round the head; over its beginning the outline's own pixels, drawn out until
-    they have faded into it."""
+    """From the outline's `near` side (V,) straight back: to the ear, and along the jaw and where only the background
+    is beside the face (`hanging` (V,)). Skin as it goes on round the head; over its beginning the outline's own
+    pixels, drawn out until they have faded into it."""
     around = np.ones((2 * round(SIDE_EAR / surface.unit) + 1,) * 2)
     ear = np.clip(rim.z - on_map(surface, cv2.erode(surface.z, around), rim, SIDE_EAR), 0, DEEPEST) + SIDE_MORE
     stepped = on_map(surface, surface.behind, rim, SIDE_EAR) > 0.5

@@ -7,10 +7,20 @@ import pytest
 
 from narrate_stream.types import Array
 from offline import complete, scalp, sheets
+from offline.headfit import HeadFit
 from offline.parts import grid_triangles
 
 K, COLUMNS, ROWS = 2, 24, 12
 WIDTH = (COLUMNS + 1) * K
+
+
+def ball_fit() -> HeadFit:
+    """A ball of a head: 24 rows from the crown down, 48 columns from the back round."""
+    up = np.radians(np.linspace(88, -60, 24))[:, None]
+    round_ = np.arange(48) * 2 * np.pi / 48 - np.pi
+    x, z = np.cos(up) * np.sin(round_), np.cos(up) * np.cos(round_)
+    shell = 10 * np.stack([x, np.sin(up) + 0 * x, z], -1) + [0.0, -1.0, -100.0]
+    return HeadFit(np.eye(3), np.array([0.0, 0.0, -100.0]), np.zeros((478, 3)), 0.0, shell)
 
 
 def symmetric() -> Array:
@@ -139,3 +149,33 @@ def test_a_cheek_before_the_background_is_told_from_a_jaw_before_the_neck() -> N
     assert bare[20, 16]
     assert bare[20, 43]
     assert not bare[38, 30]
+
+
+def test_a_point_of_the_shell_finds_its_own_texel_and_one_between_two_lies_between() -> None:
+    fit = ball_fit()
+    rows, columns = fit.shell.shape[:2]
+    k = complete.texels(fit.shell, 400)
+    own = complete.texture_at(fit, fit.shell, 400, (10, 20), fit.shell[5:7, 7])
+    assert own[0] == pytest.approx([10 + 7 * k + (k - 1) / 2, 20 + 5 * k + (k - 1) / 2, 8.0], abs=0.2)
+    assert own[1, 1] - own[0, 1] == pytest.approx(k, abs=0.2)
+    seam = complete.texture_at(fit, fit.shell, 400, (10, 20), fit.shell[rows // 2, [0, columns - 1]].mean(0)[None])
+    assert seam[0, 0] == pytest.approx(10 - k / 2 + (k - 1) / 2, abs=0.3) or seam[0, 0] > 10 + (columns - 1) * k
+
+
+def test_hair_goes_on_where_hair_was_nearest_also_round_the_back() -> None:
+    hair, skin = np.zeros((2, 20, 90), np.bool_)
+    hair[:, :10], skin[:, 40:50] = True, True
+    share = complete.nearer(hair, skin)
+    assert share[10, 12] == 1
+    assert share[10, 85] == 1
+    assert share[10, 38] == 0
+
+
+def test_what_the_light_missed_is_carried_beyond_what_was_seen() -> None:
+    lit = np.full((16, 36, 3), 0.2)
+    photo = np.full((16, 36, 3), 0.1, np.float32)
+    known = np.zeros((16, 36))
+    known[:, :18] = 1
+    gain = complete.brightness(photo, lit, known)
+    assert gain == pytest.approx(np.full_like(gain, 0.104 / 0.204), abs=0.02)
+    assert complete.brightness(photo * 0, lit, known) == pytest.approx(np.full_like(gain, complete.BRIGHTER[0]))
