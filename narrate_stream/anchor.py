@@ -15,6 +15,11 @@ F64 = NDArray[np.float64]
 SAME = 0.03  # eye distances by which the detector's landmarks of one and the same picture may differ
 
 
+def filmed(motion: Motion) -> bool:
+    """Whether a camera saw it; scripted motion has turns and expressions, but no pixels."""
+    return bool(np.ptp(motion.pixels) > 1)
+
+
 class Anchor:
     """For absolute motion. Two fits of the same face never agree on its axes, size and distance to the pixel; so the
     driver's are taken anew, with the portrait's camera and depth under the driver's pixels of one moment.
@@ -43,6 +48,8 @@ class Anchor:
         """From now on the driver has the shape of this moment, as deep as the portrait. Returns the moment itself.
 
         A moment that is the portrait has the portrait's pose: a solved one would differ by the detector's noise."""
+        if not filmed(motion):
+            return self(motion)
         seen = self.pixels(motion)
         same = self.distance(motion) < SAME
         self._last = self._place if same else solved_pose(self._neutral, seen, self.model.camera)
@@ -51,6 +58,10 @@ class Anchor:
 
     def __call__(self, motion: Motion) -> Motion:
         """The same motion in the portrait's camera and head space (its pixels stay those of the driving frame)."""
+        if not filmed(motion):
+            return replace(motion, translation=self._place[1].astype(np.float32))
+        if self._shape is None:
+            self.hold(motion)
         assert self._shape is not None
         seen = self.pixels(motion)
         self._last = solved_pose(self._shape, seen, self.model.camera, self._last)

@@ -264,7 +264,7 @@ def test_the_light_of_a_picture_is_looked_up_before_a_model_is_opened(fake: Fake
     fake(
         "offline.stills",
         load_or_build=lambda path, progress=None: asked.append(path),
-        render_view=lambda model, *, light, view: asked.append(light) or red(),
+        render_view=lambda model, *, light, view, **look: asked.append(light) or red(),
     )
     assert main(["relight", "m.narrate", "--light", "image:a b.jpg", "-o", str(tmp_path / "o.png")]) == 0
     assert asked == [Path("a b.jpg"), Path("m.narrate"), "its light"]
