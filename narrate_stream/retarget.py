@@ -132,10 +132,13 @@ class Retargeter:
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait. held_back: (3,)
-    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`.
+    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`. anchored: what comes has been
+    through an `Anchor` already.
     """
 
-    def __init__(self, model: HybridModel, mode: Literal["relative", "absolute"] = "relative") -> None:
+    def __init__(
+        self, model: HybridModel, mode: Literal["relative", "absolute"] = "relative", *, anchored: bool = False
+    ) -> None:
         self.model, self.mode = model, mode
         self.reference: Reference | None = None
         self.fixed = False
@@ -159,7 +162,7 @@ class Retargeter:
         self._gaze_filter = OneEuro(6.0, 8.0, PROMPT)
         self._gaze = np.zeros((2, 2))
         self.held_back = np.zeros(3)
-        self._anchor = Anchor(model) if mode == "absolute" else None
+        self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
 
     def calibrate(self, motion: Motion) -> None:
         """This moment is the driver's neutral from now on."""

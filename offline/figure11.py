@@ -13,9 +13,10 @@ import click
 import cv2
 import numpy as np
 
+from narrate_stream.anchor import Anchor
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.first_order import FirstOrderRetargeter
-from narrate_stream.drivers.mesh import FOCAL_FACTOR, MeshDriver
+from narrate_stream.drivers.mesh import MeshDriver
 from narrate_stream.errors import MotionError, NarrateError
 from narrate_stream.files import check_output, write_png
 from narrate_stream.media import FileSource
@@ -51,15 +52,17 @@ def squared(image: Image) -> Image:
 
 
 def in_place(take: Take, model: HybridModel) -> Take:
-    """The same take with its first head where the portrait's is: pose and expression are compared, not the place."""
-    usual = FOCAL_FACTOR * max(model.frame_size) * model.crop[2]
-    shift = model.translation / [1, 1, model.camera.focal / usual] - take[0][1].translation
-    return [(f, replace(m, translation=(m.translation + shift).astype(np.float32))) for f, m in take]
+    """The same take as the portrait's camera sees it, its first head where the portrait's is: pose and expression are
+    compared, not the place."""
+    anchor = Anchor(model)
+    shift = model.translation - anchor.hold(take[0][1]).translation
+    seen = [(frame, anchor(motion)) for frame, motion in take]
+    return [(f, replace(m, translation=(m.translation + shift).astype(np.float32))) for f, m in seen]
 
 
 def reenacted(pipeline: Pipeline, take: Take, matched: bool) -> list[Image]:
     """The avatar's frames when the first frame of the take is `D_1`."""
-    pipeline.retarget = FirstOrderRetargeter(pipeline.model, "absolute", matched=matched)
+    pipeline.retarget = FirstOrderRetargeter(pipeline.model, "absolute", matched=matched, anchored=True)
     pipeline.retarget.calibrate(take[0][1])
     return [pipeline.play(frame, motion).image for frame, motion in take]
 

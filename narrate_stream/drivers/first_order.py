@@ -167,10 +167,17 @@ class FirstOrderRetargeter(Retargeter):
     """
 
     def __init__(
-        self, model: HybridModel, mode: Literal["relative", "absolute"] = "relative", *, matched: bool = True
+        self,
+        model: HybridModel,
+        mode: Literal["relative", "absolute"] = "relative",
+        *,
+        matched: bool = True,
+        anchored: bool = False,
     ) -> None:
-        super().__init__(model, mode)
-        self._inner = Retargeter(model, mode)  # what is left to do once the face that moves is the portrait's own
+        super().__init__(model, mode, anchored=anchored)
+        self._inner = Retargeter(
+            model, mode, anchored=True
+        )  # what is left to do once the face that moves is the portrait's own
         self._shape = model.neutral.astype(np.float64)
         self._own = None if matched else model.rotation.astype(np.float64)
         self._match: PoseMatch | None = None
@@ -179,6 +186,7 @@ class FirstOrderRetargeter(Retargeter):
         """The avatar's motion of this moment, `seconds` after the last one."""
         self.refine(motion, seconds)
         assert self.reference is not None
+        motion = self._anchor(motion) if self._anchor else motion
         first = self.reference.motion
         if self._match is None or self._match.first is not first:
             self._match = PoseMatch(self._shape, first, self._own)
