@@ -4,7 +4,7 @@ The portrait's normals are shaded where they live, in the atlas, and carried to 
 the colours: light is consistent from every view by construction. Turning the head turns the light in the head's frame.
 Shadows come from the baked horizons.
 
-`LightMapRelighter` is the fast path: light at light-map resolution, fetched with the picture. `ExactRelighter` is its
+`LightMapRelighter` is the fast path: light at the horizons' resolution, laid on the atlas. `ExactRelighter` is its
 plain reference: normals, horizons and materials fetched per pixel and shaded there by a kernel; it also serves stills.
 """
 
@@ -64,7 +64,8 @@ def untouched(gbuffer: GBuffer, lighting: Lighting) -> bool:
 
 
 class LightMapRelighter:
-    """The live relighter: light over the small atlas, fetched at half the screen's resolution. Not thread-safe."""
+    """The live relighter: light over the small atlas, laid on the atlas' colours before they are fetched. Where neither
+    light nor head moves, nothing is computed. Not thread-safe."""
 
     def __init__(self, model: HybridModel) -> None:
         self.model, self.shading, self._catchlights = model, Shading(model), Catchlights(model)
@@ -92,6 +93,8 @@ class LightMapRelighter:
         self._still: tuple[Part, Lit] | None = None
         self._map: tuple[Part, Array] | None = None
         self._spread: tuple[Array, Array] | None = None
+        self._rooted: tuple[Image, NDArray[np.uint8]] | None = None
+        self._shown: tuple[Image, Array, float, Image] | None = None
 
     def _chosen(self, picture: NDArray[Any]) -> NDArray[Any]:
         """The covered texels of a map of the atlas, shrunk."""
@@ -102,7 +105,7 @@ class LightMapRelighter:
         """(h, w, 3) what the albedo is multiplied with, over the atlas; rotation and room: see `GBuffer`."""
         lit = self._light(lighting, rotation, room)
         if self._spread is None or self._spread[0] is not lit:
-            # pixels beside the person's edge fetch from anywhere, and half of what they find goes to the edge
+            # pixels at the person's edge fetch from beside it as well
             light = np.broadcast_to(np.float32(cv2.mean(lit)[:3]), (*self.size[::-1], 3)).copy()
             light.reshape(-1, 3)[self._texels] = lit
             self._spread = lit, light
@@ -165,27 +168,24 @@ class LightMapRelighter:
         """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are undefined."""
         if untouched(gbuffer, lighting):
             return gbuffer.base, gbuffer.fringe_base  # the portrait itself, to the byte
-        light = cv2.sqrt(self.light_map(lighting, gbuffer.rotation, gbuffer.room) * np.float32(1 / HEADROOM))
-        k = atlas_scale(self.model) / gbuffer.texture_scale
-        h, w = gbuffer.covered.shape
-        # light varies slowly: half the screen's resolution is enough to sample it at
-        half = (w // 2, h // 2)
-        x, y = (
-            cv2.resize(m, half, interpolation=cv2.INTER_NEAREST) * np.float32(k) + np.float32(0.5 * k - 0.5)
-            for m in (gbuffer.map_x, gbuffer.map_y)
-        )
-        core = cv2.resize(cv2.remap(light, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), (w, h))
-        at = np.asarray((gbuffer.fringe_xy + 0.5) * k - 0.5, np.float32)
-        fringe = gather(light, at[:, 0], at[:, 1])
-        lit = self._encoded(gbuffer.base, core, lighting)
-        self._catchlights(lit, gbuffer, lighting)
-        return lit, self._encoded(gbuffer.fringe_base[None], fringe[None], lighting)[0]
+        lit = self._lit_atlas(gbuffer.picture, self.light_map(lighting, gbuffer.rotation, gbuffer.room), lighting)
+        core = np.asarray(gbuffer.fetched(lit), np.uint8)
+        self._catchlights(core, gbuffer, lighting)
+        return core, np.asarray(gbuffer.gathered(lit), np.uint8)
 
-    def _encoded(self, base: NDArray[np.uint8], light: Array, lighting: Lighting) -> NDArray[np.uint8]:
-        if base.size == 0:
-            return base
-        lit = cv2.multiply(cv2.LUT(base, self._root), light, dtype=cv2.CV_8U)
-        return np.asarray(cv2.LUT(lit, self._curve(roll_off(lighting))), np.uint8)
+    def _lit_atlas(self, picture: Image, light: Array, lighting: Lighting) -> Image:
+        """(h, w, 3) sRGB the whole atlas in this light; the same object while neither changes."""
+        roll = roll_off(lighting)
+        last = self._shown
+        if last is not None and last[0] is picture and last[1] is light and last[2] == roll:
+            return last[3]
+        if self._rooted is None or self._rooted[0] is not picture:
+            self._rooted = picture, np.asarray(cv2.LUT(picture, self._root), np.uint8)
+        grown = cv2.resize(cv2.sqrt(light * np.float32(1 / HEADROOM)), picture.shape[1::-1])
+        lit = cv2.multiply(self._rooted[1], grown, dtype=cv2.CV_8U)
+        made = np.asarray(cv2.LUT(lit, self._curve(roll)), np.uint8)
+        self._shown = picture, light, roll, made
+        return made
 
     def _curve(self, roll: float) -> NDArray[np.uint8]:
         """(256,) sRGB bytes of the square roots of linear light."""

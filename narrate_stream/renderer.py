@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -34,27 +35,45 @@ BANDS = 2  # rows of the screen rasterised side by side on a CPU
 class GBuffer:
     """One rendered view before light. `core` pixels are opaque, `fringe` pixels lie over core or background.
 
-    covered (H, W) bool; base (H, W, 3) u8 sRGB of the texture asked for; map_x, map_y (H, W) coordinates (-1:
-    nothing) in the
-    atlas shrunk by texture_scale: the backward field source_from_screen, through which a relighter fetches normals;
-    fringe_at (N, 2) row and column; fringe_base (N, 3), fringe_alpha (N,) 0..1 and fringe_xy (N, 2) atlas coordinates;
+    covered (H, W) bool; picture (h, w, 3) u8 sRGB of the atlas asked for, shrunk by texture_scale; map_x, map_y (H, W)
+    coordinates (-1: nothing) in it: the backward field source_from_screen, through which a relighter fetches what it
+    needs, and the same in fixed point (`fetched`); fringe_at (N, 2) row and column; fringe_alpha (N,) 0..1 and
+    fringe_xy (N, 2) atlas coordinates;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
     what the viewer turned, as the light of the portrait's room sees it; eyes (2, 6), right and left: where the middle
     of the iris is seen (pixels), pixels per cm there, and the direction in which the eye looks, camera space.
     """
 
     covered: NDArray[np.bool_]
-    base: Image
+    picture: Image
     texture_scale: float
     map_x: Array
     map_y: Array
+    fixed: tuple[NDArray[np.int16], NDArray[np.uint16]]
     fringe_at: NDArray[np.int32]
-    fringe_base: NDArray[np.uint8]
     fringe_alpha: Array
     fringe_xy: Array
     rotation: F64
     room: F64
     eyes: F64
+
+    def fetched(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """(H, W, C) a picture of the atlas as the screen shows its core."""
+        return np.asarray(cv2.remap(picture, *self.fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+    def gathered(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """(N, C) a picture of the atlas at the fringe."""
+        return gather(picture, self.fringe_xy[:, 0], self.fringe_xy[:, 1])
+
+    @cached_property
+    def base(self) -> Image:
+        """(H, W, 3) u8 sRGB, the core without any change of light."""
+        return np.asarray(self.fetched(self.picture), np.uint8)
+
+    @cached_property
+    def fringe_base(self) -> NDArray[np.uint8]:
+        """(N, 3) u8 sRGB, the fringe likewise."""
+        return np.asarray(self.gathered(self.picture), np.uint8)
 
     @property
     def field(self) -> MotionField:
@@ -274,16 +293,15 @@ class Renderer:
         fx, fy = at[:, 0], at[:, 1]
         rows, columns = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy) * (at[:, 2] / 255)
+        fixed = cv2.convertMaps(x, y, cv2.CV_16SC2)
         return GBuffer(
             covered=x > -0.9,
-            base=cv2.remap(
-                base, *cv2.convertMaps(x, y, cv2.CV_16SC2), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            ),
+            picture=base,
             texture_scale=self.texture_scale,
             map_x=x,
             map_y=y,
+            fixed=(fixed[0], fixed[1]),
             fringe_at=np.stack([rows, columns], -1),
-            fringe_base=gather(base, fx, fy),
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],
             rotation=rotation,

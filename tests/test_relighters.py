@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.catchlights import Catchlights
 from narrate_stream.fusion import head_framing
 from narrate_stream.lights import parse_light
 from narrate_stream.ops import horizon as horizons
@@ -86,7 +87,9 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
             lobe = (skin[..., 0] * (1 - oil) + skin[..., 1] * oil) * (1 - hair) + strands[..., 2] * hair
             shine += weight * seen * lobe[..., None] * part.colours[n]
     linear = linear_table()[gbuffer.base] * light + gloss[..., None] * shine
-    return np.round(srgb_from_linear(kneed(linear)) * 255)
+    picture = np.round(srgb_from_linear(kneed(linear)) * 255).astype(np.uint8)
+    Catchlights(model)(picture, gbuffer, lighting)
+    return picture.astype(float)
 
 
 @pytest.mark.parametrize("light", LIGHTS)
