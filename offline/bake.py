@@ -23,6 +23,7 @@ NEAREST = 0.08  # cm: what lies nearer than this beside a point is the point its
 # what stands this near beside a point does not stop light, which goes round a curve inside the skin: cm, radians
 THIN, ROUND = 1.0, 0.25
 STEP = 0.6  # cm between neighbours: the border of one thing before another
+FOLD = 5  # texels: where the mesh folds over itself, at the nose's wings, is narrower than half of this
 CALM, POCKET = 0.6, 1.6  # cm: how smooth, and half the width of the pits that are filled, as between ear and cheek
 NOWHERE = -1e4  # z of what casts no shadow
 
@@ -78,10 +79,12 @@ def bake_horizons(
     front = front_depth(mesh["vertices"], mesh["triangles"], surface.camera.unproject(pixels, -1.0))
     skin = face & ~openings(marks * k * w / alpha.shape[1], (size[1], size[0])) & (front < 0)
     z[skin] = front[skin]
+    z = np.where(skin, cv2.medianBlur(z.astype(np.float32), FOLD), z)
     own = np.where(cv2.erode(face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0, z, in_front(z))
     nobody = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA) <= 0.5
     z[nobody] = NOWHERE
     made = horizons(with_depth(surface.camera, pixels, z), with_depth(surface.camera, pixels, own))
+    made = np.stack([cv2.medianBlur(plane, FOLD) for plane in made])
     if nobody.all():
         return made
     rows, columns = distance_transform_edt(nobody, return_distances=False, return_indices=True)
