@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -263,3 +264,38 @@ def test_the_lit_person_lights_itself_a_little(model: HybridModel) -> None:
     assert (one > 0.002).all()
     assert (one < OWN_VIEW * shade_normals(sun(40, 10), np.array([[0.0, 0.0, 1.0]]))).all()
     assert bounce(sun(180, 0)).max() < 0.2 * one.max()  # from behind hardly anything is lit
+
+
+def key_light(model: HybridModel, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(h, w) shading by a preset's key alone on the small atlas, and the landmarks (478, 2) in its texels."""
+    shading = Shading(model)
+    part = shading.body(preset(name))
+    seen = horizons.seen(shading.atlas.planes, part.directions[0], float(part.radius[0]))
+    lit = cv2.remap(part.lamps[0], *shading.atlas.map, cv2.INTER_LINEAR).mean(-1) * seen
+    marks = model.camera.project(model.neutral @ model.rotation.T + model.translation)
+    return lit, marks * atlas_scale(model)
+
+
+def along(lit: np.ndarray, marks: np.ndarray, a: int, b: int) -> np.ndarray:
+    """(40,) values from landmark a to landmark b."""
+    at = marks[a] + (marks[b] - marks[a]) * np.linspace(0, 1, 40)[:, None]
+    return lit[at[:, 1].astype(int), at[:, 0].astype(int)]
+
+
+def test_rembrandt_shows_its_triangle_on_the_far_cheek(model: HybridModel) -> None:
+    """From the nose to the far ear: the nose's shadow, a lit patch, the dark side; below it, by the mouth, nothing."""
+    lit, marks = key_light(model, "rembrandt")
+    across = along(lit, marks, 4, 454)
+    patch = int(np.argmax(across[10:])) + 10
+    assert across[patch] > 0.4
+    assert across[:patch].min() < 0.12
+    assert across[patch:].min() < 0.05
+    assert along(lit, marks, 17, 361).max() < 0.5 * across[patch]
+
+
+def test_butterfly_throws_one_shadow_under_the_nose(model: HybridModel) -> None:
+    lit, marks = key_light(model, "butterfly")
+    under = along(lit, marks, 4, 0)
+    assert under.min() < 0.25 * lit[int(marks[4, 1]) - 3, int(marks[4, 0])]
+    cheeks = [along(lit, marks, 4, side).max() for side in (205, 425)]
+    assert min(cheeks) > 0.5
