@@ -290,7 +290,7 @@ def test_rembrandt_shows_its_triangle_on_the_far_cheek(model: HybridModel) -> No
     assert across[patch] > 0.4
     assert across[:patch].min() < 0.12
     assert across[patch:].min() < 0.05
-    assert along(lit, marks, 17, 361).max() < 0.5 * across[patch]
+    assert along(lit, marks, 291, 361).max() < 0.5 * across[patch]
 
 
 def test_butterfly_throws_one_shadow_under_the_nose(model: HybridModel) -> None:
