@@ -23,7 +23,7 @@ NEAREST = 0.08  # cm: what lies nearer than this beside a point is the point its
 # what stands this near beside a point does not stop light, which goes round a curve inside the skin: cm, radians
 THIN, ROUND = 1.0, 0.25
 STEP = 0.6  # cm between neighbours: the border of one thing before another
-FOLD = 5  # texels: where the mesh folds over itself, at the nose's wings, is narrower than half of this
+FOLD = 3  # texels: where the mesh folds over itself, at the nose's wings, is narrower than this
 CALM, POCKET = 0.6, 1.6  # cm: how smooth, and half the width of the pits that are filled, as between ear and cheek
 NOWHERE = -1e4  # z of what casts no shadow
 
