@@ -72,6 +72,8 @@ class LightMapRelighter:
         self.size = atlas_size(model)
         self._texels = covered_texels(model, self.size)
         self.atlas = self.shading.atlas.chosen(self._texels)
+        self._places = np.full(self.size[::-1], self._texels.size, np.int32)
+        self._places.reshape(-1)[self._texels] = np.arange(self._texels.size).reshape(self._texels.shape)
         surface, material = (self._chosen(a).astype(np.float32) / 255 for a in (model.surface, model.material))
         self._fine = fixed_map(surface[..., :2], SIDE)
         self._tangent = fixed_map(material[..., :2], SIDE)
@@ -105,10 +107,9 @@ class LightMapRelighter:
         """(h, w, 3) what the albedo is multiplied with, over the atlas; rotation and room: see `GBuffer`."""
         lit = self._light(lighting, rotation, room)
         if self._spread is None or self._spread[0] is not lit:
-            # pixels at the person's edge fetch from beside it as well
-            light = np.broadcast_to(np.float32(cv2.mean(lit)[:3]), (*self.size[::-1], 3)).copy()
-            light.reshape(-1, 3)[self._texels] = lit
-            self._spread = lit, light
+            # pixels at the person's edge fetch from beside it as well: the mean lies there
+            flat = np.concatenate([lit.reshape(-1, 3), np.array([cv2.mean(lit)[:3]], np.float32)])
+            self._spread = lit, flat.take(self._places, axis=0)
         return self._spread[1]
 
     def _light(self, lighting: Lighting, rotation: F64, room: F64) -> Array:

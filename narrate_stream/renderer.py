@@ -293,7 +293,8 @@ class Renderer:
         fx, fy = at[:, 0], at[:, 1]
         rows, columns = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy) * (at[:, 2] / 255)
-        fixed = cv2.convertMaps(x, y, cv2.CV_16SC2)
+        # where nothing is, anything will do: outside the picture `remap` takes each pixel's way round by itself
+        fixed = cv2.convertMaps(np.maximum(x, 0), np.maximum(y, 0), cv2.CV_16SC2)
         return GBuffer(
             covered=x > -0.9,
             picture=base,

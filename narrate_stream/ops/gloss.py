@@ -27,15 +27,9 @@ def lobes(directions: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any], softn
     """(..., 3) broad and sharp lobe at normals, hair's at tangents, `directions` (..., 3) being either; light from
     d (3,), seen from `viewer` (3,), all unit vectors. softness: of the lamp, 0 point .. 1 very large."""
     spread = 0.5 * area_spread(softness)  # the half vector turns half as far
-    alpha = np.hypot([BROAD, SHARP], spread)
-    return np.stack(
-        [
-            ggx(directions, d, viewer, float(alpha[0])),
-            ggx(directions, d, viewer, float(alpha[1])),
-            strands(directions, d, viewer, float(np.hypot(STRAND, spread))),
-        ],
-        -1,
-    )
+    cosines = lobe_cosines(directions, d, viewer)
+    broad, sharp = (ggx(*cosines, float(np.hypot(alpha, spread))) for alpha in (BROAD, SHARP))
+    return np.stack([broad, sharp, strands(directions, d, viewer, float(np.hypot(STRAND, spread)))], -1)
 
 
 def highlight(lighting: Lighting, n: NDArray[Any], oil: float = 0.3) -> NDArray[np.float64]:
@@ -47,18 +41,25 @@ def highlight(lighting: Lighting, n: NDArray[Any], oil: float = 0.3) -> NDArray[
     return out
 
 
-def ggx(n: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any], alpha: float) -> NDArray[np.float64]:
-    """(...) radiance over shading of a GGX surface with normals n (..., 3): pi D F G / (4 n.v)."""
+def lobe_cosines(n: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any]) -> tuple[Any, Any, Any, float]:
+    """Of normals n (..., 3): with the half vector, the light and the viewer (...), and Fresnel's share at the half
+    vector."""
     half = np.asarray(d, np.float64) + viewer
     half /= np.linalg.norm(half) + 1e-9
-    nh, nl, nv = (np.clip(n @ np.asarray(v, n.dtype), 0, 1) for v in (half, d, viewer))
-    nv = np.maximum(nv, 0.08)
-    a2 = alpha * alpha
-    density = a2 / (nh * nh * (a2 - 1) + 1) ** 2  # times pi
-    k = 0.5 * alpha
-    hidden = nl / ((nl * (1 - k) + k) * (nv * (1 - k) + k))
+    nh, nl, nv = (np.maximum(n @ np.asarray(v, n.dtype), 0) for v in (half, d, viewer))
     fresnel = F0 + GRAZING * (1 - F0) * (1 - float(np.clip(half @ viewer, 0, 1))) ** 5
-    return np.asarray(0.25 * density * hidden * fresnel)
+    return nh, nl, np.maximum(nv, 0.08), fresnel
+
+
+def ggx(
+    nh: NDArray[Any], nl: NDArray[Any], nv: NDArray[Any], fresnel: float, alpha: float
+) -> NDArray[np.floating[Any]]:
+    """(...) radiance over shading of a GGX surface: pi D F G / (4 n.v)."""
+    a2 = alpha * alpha
+    spread = nh * nh * (a2 - 1) + 1
+    k = 0.5 * alpha
+    hidden = (nl * (1 - k) + k) * (nv * (1 - k) + k)
+    return np.asarray((0.25 * a2 * fresnel) * nl / (spread * spread * hidden))
 
 
 def strands(t: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any], width: float) -> NDArray[np.float64]:

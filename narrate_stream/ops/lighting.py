@@ -177,8 +177,8 @@ def table_normals(side: int = TABLE) -> NDArray[np.float64]:
 def soft_cosine(cosine: NDArray[Any], softness: Any) -> NDArray[np.float64]:
     """max(cos, 0), rounded at the terminator as an area light of this softness rounds it; 1 at cos = 1."""
     s = np.maximum(softness, 1e-3).astype(cosine.dtype)
-    rounded = np.where(cosine < -s, 0, np.where(cosine < s, (cosine + s) ** 2 / (4 * s), cosine))
-    return np.asarray(rounded)
+    over = np.maximum(cosine + s, 0)
+    return np.asarray(np.where(cosine < s, over * over / (4 * s), cosine))
 
 
 def area_spread(softness: float) -> float:
