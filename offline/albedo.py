@@ -40,6 +40,14 @@ def hides_shadows(light: F64) -> float:
     return t * t * (3 - 2 * t)
 
 
+def with_flash(shading: F64, normals: F64, skin: NDArray[np.bool_], hidden: float) -> F64:
+    """(H, W) the shading, taken for that of a lamp at the camera as far as it hides its shadows: nine harmonics with a
+    prior make such a lamp too even, and the cheeks' sides too dark for their albedo."""
+    flash = np.maximum(normals[..., 2], LOWEST)
+    level = float(shading[skin].mean() / flash[skin].mean()) if skin.any() else 1.0
+    return np.asarray(shading + hidden * (level * flash - shading))
+
+
 def skin_mask(image: Image, face: NDArray[np.bool_], holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(H, W) pixels of plain skin: in the face, outside eyes and mouth, not far darker or brighter than most."""
     level = luminance(linear_table()[image])

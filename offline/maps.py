@@ -57,7 +57,8 @@ def canvas_maps(
     light = delight.estimate_light(luminance(linear_table()[colours]).astype(np.float64), normal, skin)
     shading = delight.shading_of(light, normal)
     trust = np.asarray(0.45 + 0.55 * cv2.GaussianBlur(face, (0, 0), 0.01 * w), np.float64)
-    flat = delight.albedo_map(colours, shading, ao, skin, trust, delight.hides_shadows(light))
+    hidden = delight.hides_shadows(light)
+    flat = delight.albedo_map(colours, delight.with_flash(shading, normal, skin, hidden), ao, skin, trust, hidden)
     if seen and seen.shading is not None:
         flat, light = delight.network_albedo(colours, flat, seen.shading, seen.trust, normal, skin)
         shading = delight.shading_of(light, normal)

@@ -15,6 +15,7 @@ from offline.albedo import (
     network_albedo,
     shading_of,
     skin_mask,
+    with_flash,
 )
 
 N = 96
@@ -151,3 +152,18 @@ def test_hidden_shadows_are_not_divided_out() -> None:
     kept = albedo_map(picture, even, dark, none, even, 1.0)
     assert seen[20, 30, 0] == pytest.approx(seen[20, 5, 0] / np.sqrt(0.4), rel=0.01)
     assert kept[20, 30, 0] == pytest.approx(kept[20, 5, 0])
+
+
+def test_a_flash_is_divided_out_as_what_it_is() -> None:
+    """An even ball lit from the camera: its sides are dark for want of light, not of albedo."""
+    y, x = np.mgrid[1:-1:81j, -1:1:81j]
+    z = np.sqrt(np.clip(1 - x * x - y * y, 0, 1))
+    normals, skin = np.stack([x, y, z], -1), z > 0.3
+    smooth = 0.6 + 0.4 * z  # what a cautious fit makes of it
+    flash = with_flash(smooth, normals, skin, 1.0)
+    even = z[skin] / flash[skin]
+    assert even == pytest.approx(np.full(len(even), even.mean()), rel=1e-6)
+    assert flash[skin].mean() == pytest.approx(smooth[skin].mean())
+    assert with_flash(smooth, normals, skin, 0.0) == pytest.approx(smooth)
+    nowhere = np.zeros_like(skin)
+    assert np.isfinite(with_flash(smooth, normals, nowhere, 1.0)).all()
