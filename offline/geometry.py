@@ -113,12 +113,9 @@ def build_surface(
     small = Camera(camera.focal * scale, (camera.cx + 0.5) * scale - 0.5, (camera.cy + 0.5) * scale - 0.5)
     marks = (landmarks[:, :2] + 0.5) * scale - 0.5
     cover = np.asarray(cv2.resize(coverage, (mw, mh), interpolation=cv2.INTER_AREA), np.float32)
-    face_z, face_n = face_maps(fit, landmarks, small, mw, mh)
-    face = ~np.isnan(face_z) & (polygon_mask(marks[list(OVAL)], (mh, mw)) | (face_n[..., 2] > 0.15))
-    seen = face & (face_n[..., 2] > -1)
-    face = cv2.morphologyEx(face.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9))) > 0  # slivers between the lips
-    face_z = np.where(face, nearest_fill(np.nan_to_num(face_z), seen, -1e3), -1e3)
-    face_n = np.stack([nearest_fill(np.nan_to_num(face_n[..., k]), seen, float(k == 2)) for k in range(3)], -1)
+    face, face_z, face_n = whole_face(
+        *face_maps(fit, landmarks, small, mw, mh), polygon_mask(marks[list(OVAL)], (mh, mw))
+    )
     middle = float(fit.camera(np.array([[0.0, 0.0, -1.0]]))[0, 2])
     unit = -middle / small.focal
     below = jaw_side(marks, (mh, mw))
@@ -126,9 +123,7 @@ def build_surface(
     shell = with_hair(fit, skull, cover, small)
     low = own_directions(fit, skull)[1] < NECK_BELOW
     front = front_map(shell, low, shoulders(fit, shell), small, mw, mh)
-    chin, brow = float(marks[152, 1]), float(marks[9, 1])
-    lower = np.clip((np.arange(mh) - chin + 0.25 * (chin - brow)) / (0.5 * (chin - brow)), 0, 1)[:, None]
-    thickness = THICKNESS + (CHEST - THICKNESS) * lower
+    thickness = thickness_by_row(marks, mh)
     held = face | (~np.isnan(front.z) & (cover > 0.5))
     inflated = rest_depth(cover, held, np.where(face, face_z, front.z), below & face, middle, unit, thickness)
     ears = ear_board(fit, small, mw, mh)
@@ -142,15 +137,7 @@ def build_surface(
     border = cv2.GaussianBlur(nearest_fill(np.where(face, face_z, rest), held | face, middle), (0, 0), 4.0)
     rest = np.where(held | behind, rest, border)
     z = np.where(face, face_z, rest)
-    soft = cv2.GaussianBlur(z, (0, 0), 4.0)
-    away = np.clip(cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)
-    soft = soft * (1 - away) + cv2.GaussianBlur(z, (0, 0), 1.5) * away
-    rest_n = normals_from_depth(soft, small)
-    inner = cv2.erode(face.astype(np.uint8), np.ones((9, 9))).astype(np.float32)
-    blend = cv2.GaussianBlur(inner, (0, 0), 3.0)[..., None] * face[..., None]
-    normal = np.where(face[..., None], np.nan_to_num(face_n), 0) * blend + rest_n * (1 - blend)
-    normal = cv2.GaussianBlur(normal, (0, 0), 0.8)
-    normal = without_crease(normal, face, below)
+    normal = without_crease(coarse_normals(z, face, face_n, small), face, below)
     given, sure = detail_at(detail, (mw, mh))
     blended = unit_vectors(normal + (given - normal) * sure[..., None])
     joined = integrate(blended, z, *prior_weights(z, face, cover, unit, sure), small)
@@ -175,6 +162,36 @@ def build_surface(
         behind,
         unit,
     )
+
+
+def whole_face(face_z: F64, face_n: F64, outline: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], F64, F64]:
+    """Where the face is (h, w), its z (h, w) there and its normals (h, w, 3) everywhere, without the slivers that
+    `face_maps` leaves between the lips; outline (h, w) is its inside."""
+    face = ~np.isnan(face_z) & (outline | (face_n[..., 2] > 0.15))
+    seen = face & (face_n[..., 2] > -1)
+    face = cv2.morphologyEx(face.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9))) > 0
+    face_z = np.where(face, nearest_fill(np.nan_to_num(face_z), seen, -1e3), -1e3)
+    face_n = np.stack([nearest_fill(np.nan_to_num(face_n[..., k]), seen, float(k == 2)) for k in range(3)], -1)
+    return face, face_z, face_n
+
+
+def thickness_by_row(marks: F64, height: int) -> F64:
+    """(h, 1) cm by which the rest comes forward of the plane of the silhouette: hair above the chin, chest below."""
+    chin, brow = float(marks[152, 1]), float(marks[9, 1])
+    lower = np.clip((np.arange(height) - chin + 0.25 * (chin - brow)) / (0.5 * (chin - brow)), 0, 1)[:, None]
+    return np.asarray(THICKNESS + (CHEST - THICKNESS) * lower, np.float64)
+
+
+def coarse_normals(z: F64, face: NDArray[np.bool_], face_n: F64, camera: Camera) -> F64:
+    """(h, w, 3) the landmark surface's normals in the face, those of the depth elsewhere, soft where they meet."""
+    soft = cv2.GaussianBlur(z, (0, 0), 4.0)
+    away = np.clip(cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5) / 8, 0, 1)
+    soft = soft * (1 - away) + cv2.GaussianBlur(z, (0, 0), 1.5) * away
+    rest_n = normals_from_depth(soft, camera)
+    inner = cv2.erode(face.astype(np.uint8), np.ones((9, 9))).astype(np.float32)
+    blend = cv2.GaussianBlur(inner, (0, 0), 3.0)[..., None] * face[..., None]
+    normal = np.where(face[..., None], np.nan_to_num(face_n), 0) * blend + rest_n * (1 - blend)
+    return np.asarray(cv2.GaussianBlur(normal, (0, 0), 0.8), np.float64)
 
 
 def with_throat(z: F64, face: NDArray[np.bool_], below: NDArray[np.bool_], cover: Array, unit: float) -> F64:

@@ -246,9 +246,12 @@ def test_a_map_is_there_again_after_a_reconnection(browser: Any, app: Any) -> No
         tab.click("#start")
         eventually(lambda: tab.evaluate("document.body.dataset.phase === 'live'"))
         eventually(lambda: green(tab))
+        before = tab.evaluate("narrate.session.id")
         tab.evaluate("narrate.session.connect()")
         seen(tab, "document.body.dataset.phase === 'live' && narrate.maps.all[0].session === narrate.session.id")
         eventually(lambda: green(tab))
+        assert tab.evaluate("narrate.session.id") != before
+        assert tab.evaluate("narrate.maps.all.length") == 1
 
 
 def test_exposure_warmth_and_turn_act_and_are_reset(browser: Any, app: Any) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from narrate_stream.kernels.visibility import visibility
+from narrate_stream.kernels.visibility import distances, visibility
 from narrate_stream.ops.lighting import stage_directions
 
 
@@ -53,3 +54,13 @@ def test_nothing_beyond_the_farthest_counts() -> None:
     up = np.array([[0, 1, 0]], np.float32)
     assert visibility(vertices, triangles, points, normals, up)[0, 0] == 0
     assert visibility(vertices, triangles, points, normals, up, farthest=0.5)[0, 0] == 1
+
+
+def test_rays_from_the_camera_meet_the_nearest_of_two_planes() -> None:
+    corners = np.array([[-9.0, -9, 0], [9, -9, 0], [9, 9, 0], [-9, 9, 0]])
+    vertices = np.concatenate([corners - np.array([0, 0, z]) for z in (10, 20)])
+    triangles = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], np.int32)
+    slanted = np.array([0.6, 0, -0.8])
+    found = distances(vertices, triangles, np.stack([[0, 0, -1.0], slanted, [0, 0, 1.0]]))
+    assert found[:2] == pytest.approx([10, 12.5], abs=1e-4)
+    assert found[2] < 0
