@@ -26,6 +26,7 @@ FLOORS = (
         "lights",
         "anchor",
         "retarget",
+        "calibration",
         "room",
     }
     | {"styles", "backdrops", "dimmer", "idle", "presence"},
