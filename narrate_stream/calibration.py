@@ -29,7 +29,7 @@ UNUSUAL = np.array([12.0, 3.0, 6.0])  # per eye width of lids, mouth width over 
 MOVING = 0.08  # per cm/s of the face
 LEARN = np.array([0.6, 1.0, 1.0])  # of those three a second, at first, and the longer the slower
 NEWCOMER = 0.7  # seconds in which one learns what is usual; before, moments hardly count
-GOOD, SURE = 2.5, 0.6  # unrest at which the score is halved; seconds of calm that it wants
+GOOD, SURE = 3.0, 0.6  # unrest at which the score is halved; seconds of calm that it wants
 
 
 class Calibration:
