@@ -12,6 +12,7 @@ Convention: a driver sees moves across the line of sight only, so depth does not
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -34,6 +35,7 @@ from narrate_stream.retarget import (
     gaze_of,
     lid_openings,
     most_neutral,
+    with_usual_eyes,
 )
 from narrate_stream.types import Motion
 
@@ -63,7 +65,8 @@ def record(moments: Sequence[Moment], fps: Fraction) -> Script:
     times = np.array([time for time, _ in moments], np.float64)
     if times[-1] - times[0] > LONGEST:
         raise MotionError(f"it is longer than {LONGEST / 60:g} minutes")
-    neutral = most_neutral(seen)
+    calm = most_neutral(seen)
+    neutral = replace(calm, landmarks=with_usual_eyes(calm, seen))  # as `Retargeter.rehearse` takes it
     size = face_ratio(canonical().landmarks, neutral.landmarks)
     has = np.array([motion is not None for _, motion in moments])
     names, weights, gaze = channels_of(seen, neutral)
