@@ -19,6 +19,7 @@ INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 TEETH_UPPER = (0.43, 0.34, 0.38, 0.36, 0.34, 0.42)  # half the arch, middle outward: seen widths in cm
 TEETH_LOWER = (0.27, 0.30, 0.34, 0.35, 0.36, 0.44)
 UNDER_LID = 0.18  # eye widths that the ball goes on behind the upper lid, beyond what it does below
+TO_NOSE, TO_TEMPLE = 0.28, 0.12  # the same toward the nose, where a turn looks far behind the lids' corner, and aside
 OPEN_MOUTH, WIDE_MOUTH = 0.07, 0.4  # inner opening over width: teeth show; the whole inside shows
 
 
@@ -70,6 +71,8 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     )
     up = max(1, int(UNDER_LID * width))  # a lid that opens wide shows more of it; toward the cheek there is no room
     shell[:-up] = np.maximum(shell[:-up], shell[up:])
+    inner, outer = (max(1, int(k * width)) for k in (TO_NOSE, TO_TEMPLE))
+    shell = cv2.dilate(shell, np.ones((1, inner + outer + 1), np.uint8), anchor=(inner if right else outer, 0))
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
     ball = Cell(f"{name} eyeball", colour, shell, origin, 0.5)
     disc, cover = iris(patch, sure, centre - origin, radius)
@@ -93,7 +96,8 @@ def sclera(patch: Array, white: NDArray[np.bool_], opening: NDArray[np.bool_], o
         colour = patch * seen + cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * w)) * (1 - seen)
     top = float(outline[:, 1].min())
     y = np.arange(h, dtype=np.float32)[:, None, None]
-    shade = 1 - 0.45 * np.clip((top - y) / (0.25 * w), 0, 1)
+    away = cv2.distanceTransform((~opening).astype(np.uint8), cv2.DIST_L2, 5)[..., None]
+    shade = 1 - np.maximum(0.45 * np.clip((top - y) / (0.25 * w), 0, 1), 0.5 * np.clip(away / (0.12 * w), 0, 1))
     return np.asarray(colour * np.where(opening[..., None], 1, shade), np.float32)
 
 

@@ -96,3 +96,18 @@ def test_closed_lips_hang_inward_and_follow_their_own_lip() -> None:
     assert deep == pytest.approx(np.full(n, outline.LIP_DEEP[2] - outline.LIP_DEEP[0]), abs=0.01)
     rig = sp.csr_matrix((mesh["rig_value"], mesh["rig_index"], mesh["rig_indptr"]), (3 * n, 468))
     assert np.asarray(rig.sum(1)).ravel() == pytest.approx(np.ones(3 * n), abs=0.05)
+
+
+def test_what_is_beside_the_cheek_is_skin_or_hair_and_under_the_chin_nothing() -> None:
+    at = pixels()
+    rim = outline.Rim(at, np.full(len(at), -60.0), outline.outward(at) * 15.0)
+    colours = np.full((512, 512, 3), (200, 150, 120), np.uint8)
+    x, y = at[454, 0], at[152, 1]
+    colours[:, int(x) :] = (20, 30, 160)
+    colours[int(y) :] = (20, 30, 160)
+    bare, hair = outline.beside_side(rim, colours, np.ones((512, 512), np.float32))
+    assert bare[[234, 454, 152]].tolist() == [1, 0, 0]
+    assert hair[[234, 454, 152]].tolist() == [0, 1, 0]
+    nothing, none = outline.beside_side(rim, colours, np.zeros((512, 512), np.float32))
+    assert not nothing.any()
+    assert not none.any()
