@@ -81,9 +81,9 @@ class LightMap:
         self._colour = np.clip(seen / np.maximum(flat, 0.004), 0, 4)  # the portrait's own light, as a map on the albedo
         # a highlight is added to the picture; as part of a map that multiplies the albedo it is divided by it here
         dark = 1 / np.maximum(flat, DARKEST_SHINE)
-        head = shading.atlas.head
+        head = firm(shading.atlas.head)
         body, face = (
-            banded(shading.atlas, texels[share.ravel()[texels] > FAINT], share, dark) for share in (1 - head, head)
+            banded(shading.atlas, texels[share.ravel()[texels] > 0], share, dark) for share in (1 - head, head)
         )
         self._lamps, self._own = (Layers(body, face, head.shape) for _ in range(2))
         self._body, self._head, self._none = Shining(), Shining(), vectors(np.zeros((0, 3)))
@@ -171,6 +171,11 @@ def vectors(values: NDArray[Any], device: str = "cpu") -> Any:
 def own_sky(model: HybridModel) -> Any:
     """The light of the portrait as the kernels take it."""
     return Vector9(*(model.light * COSINE).tolist())
+
+
+def firm(share: Array) -> Array:
+    """Shares of 0..1; those that are nearly none or all are."""
+    return np.where(share < FAINT, 0, np.where(share > 1 - FAINT, 1, share)).astype(np.float32)
 
 
 def banded(atlas: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) -> list[Band]:
