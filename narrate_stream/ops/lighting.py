@@ -25,6 +25,8 @@ COSINE = np.array([1, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4])  
 RIDGE = np.array(
     [0.0003, 0.006, 0.006, 0.006, 0.06, 0.06, 0.06, 0.06, 0.06]
 )  # how little a face says of each coefficient
+PATCH_REACH = np.radians([14.0, 8.0, 30.0])  # how far a bright patch of a map is looked for: at first, least, most
+PATCH_SOFTNESS = 0.1, 0.74  # of the lamp that it becomes; beyond, its shadows would have no edge
 BLEED = np.array([0.14, 0.05, 0.025])  # how far light wraps round skin by colour: red travels farthest
 
 
@@ -204,8 +206,10 @@ def shade_lamp(cosine: NDArray[Any], colour: NDArray[Any], softness: float) -> N
 
 
 def wrap_of(softness: float) -> NDArray[np.float64]:
-    """(3,) how far the light of a lamp goes round skin, by colour: the cosine at which it ends, negative."""
-    return area_spread(softness) + BLEED * (1 if softness > 0 else 0.35)
+    """(3,) how far the light of a lamp goes round skin, by colour: the cosine at which it ends, negative. A round lamp
+    and the skin both blur the terminator: their variances add, and a disc's is 3/4 of a box's."""
+    skin = BLEED * (1 if softness > 0 else 0.35)
+    return np.asarray(np.sqrt(0.75 * area_spread(softness) ** 2 + skin**2))
 
 
 def shade_normals(lighting: Lighting, n: NDArray[Any]) -> NDArray[np.float64]:
@@ -239,8 +243,9 @@ def environment(
     """Lighting from an equirectangular radiance map (h, w, 3), linear, already small (about 64 x 128); `panorama`: the
     same map in more detail, to be seen behind the person.
 
-    The brightest patches (up to three, at least four times the mean) become explicit lights with their own shadows; the
-    rest is spherical harmonics. `exposure` None scales so that a surface facing the viewer has shading about 0.9.
+    The brightest patches (up to three, at least four times the mean) become explicit lights of their own size with
+    their own shadows; the rest is spherical harmonics. `exposure` None scales so that a surface facing the viewer has
+    shading about 0.9.
     """
     h, w = radiance.shape[:2]
     rest = np.array(radiance, np.float64)
@@ -250,16 +255,12 @@ def environment(
         level = rest.mean(-1)
         mean = (level * solid).sum() / solid.sum()
         peak = np.unravel_index(np.argmax(level), level.shape)
-        near = (d @ d[peak]) > np.cos(np.radians(14))
         if level[peak] < 4 * mean:
             break
-        extra = np.maximum(rest - 1.5 * mean, 0) * near[..., None]
-        power = (extra * solid[..., None]).sum((0, 1))
-        weight = (extra.mean(-1) * solid)[..., None]
-        middle = (d * weight).sum((0, 1))
-        directions.append(middle / (np.linalg.norm(middle) + 1e-12))
-        colours.append(power / np.pi)
-        softness.append(0.35)
+        extra, middle, radius = patch(np.maximum(rest - 1.5 * mean, 0), d, solid, d[peak])
+        directions.append(middle)
+        colours.append((extra * solid[..., None]).sum((0, 1)) / np.pi)
+        softness.append(float(np.clip(2 * np.sin(radius), *PATCH_SOFTNESS)))
         rest -= extra
     sh = np.einsum("hwk,hwc,hw->kc", sh_basis(d), rest, solid)
     raw = Lighting(
@@ -282,6 +283,25 @@ def environment(
         (blurred * exposure).astype(np.float32),
         panorama=None if panorama is None else (panorama * exposure).astype(np.float32),
     )
+
+
+def patch(
+    above: NDArray[Any], d: NDArray[Any], solid: NDArray[Any], middle: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Of radiance above a floor (h, w, 3) what belongs to the patch around `middle` (3,), (h, w, 3); the patch's own
+    middle (3,) and its radius, radians, that of the even disc which spreads as far. d, solid: of the pixels.
+
+    Looks as far as the patch reaches, found in a few rounds."""
+    reach = PATCH_REACH[0]
+    for _ in range(5):
+        extra = above * ((d @ middle) > np.cos(reach))[..., None]
+        weight = extra.mean(-1) * solid
+        middle = (d * weight[..., None]).sum((0, 1))
+        middle = middle / (np.linalg.norm(middle) + 1e-12)
+        away = np.arccos(np.clip(d @ middle, -1, 1))
+        radius = float(np.sqrt(2 * (weight * away**2).sum() / max(float(weight.sum()), 1e-12)))
+        reach = float(np.clip(1.5 * radius, *PATCH_REACH[1:]))
+    return extra, middle, radius
 
 
 def blurred_environment(radiance: NDArray[Any]) -> NDArray[np.float64]:
