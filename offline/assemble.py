@@ -62,7 +62,9 @@ def assemble_mesh(
             )
     if opening <= OPEN_MOUTH:
         outline.add_lip_insides(mesh, fit, marks, portrait.camera)
-    rig.add_mouth(mesh, fit, portrait.camera, {c.name: c for c in cells}, by_name)
+    named = {c.name: c for c in cells}
+    outline.add_mouth_bag(mesh, fit, marks, portrait.camera, named["mouth cavity"], by_name["mouth cavity"])
+    rig.add_mouth(mesh, fit, portrait.camera, named, by_name)
     return mesh.finish(), cells, places, height
 
 
