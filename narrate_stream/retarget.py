@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from narrate_stream.anchor import Anchor
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
+from narrate_stream.ops.expression import ExpressionPrior
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lift import CORNERS, IRISES
 from narrate_stream.ops.limits import eased, eased_turn
@@ -160,6 +161,7 @@ class Retargeter:
         self._shift_filter = OneEuro(4.0, 4.0, PROMPT)
         self._face_filter = OneEuro(5.0, 4.0, PROMPT)
         self._gaze_filter = OneEuro(6.0, 8.0, PROMPT)
+        self._prior = ExpressionPrior()
         self._gaze = np.zeros((2, 2))
         self.held_back = np.zeros(3)
         self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
@@ -201,7 +203,7 @@ class Retargeter:
         motion = self._anchor(motion) if self._anchor else motion
         pose = self._pose(motion, self.reference, seconds)
         share = openness(motion.landmarks, self.reference.open)
-        offsets = self._expression(motion, self.reference, share)
+        offsets = self._expression(motion, self.reference, share, seconds)
         offsets = self._face_filter(offsets, seconds)
         gaze = self._look(motion, self.reference, share, seconds)
         return AvatarMotion(
@@ -230,14 +232,10 @@ class Retargeter:
         lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
         return np.asarray((motion.translation - reference.motion.translation) * lens, np.float64)
 
-    def _expression(self, motion: Motion, reference: Reference, share: F64) -> F64:
+    def _expression(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
         """(468, 3) cm in the portrait's head space; share: how open the eyes are."""
-        face, base, own = (
-            motion.landmarks.astype(np.float64),
-            reference.motion.landmarks.astype(np.float64),
-            self.model.neutral,
-        )
-        offsets = (face - base)[:468]
+        base, own = reference.motion.landmarks.astype(np.float64), self.model.neutral
+        offsets = self._prior(motion, base, seconds)
         width = float(np.linalg.norm(own[234] - own[454]) / max(float(np.linalg.norm(base[234] - base[454])), 1e-6))
         offsets *= np.clip(width, 0.8, 1.25)
         mouth = float(
