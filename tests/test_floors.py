@@ -20,6 +20,7 @@ FLOORS = (
         "drivers",
         "renderer",
         "shading",
+        "bending",
         "lightmap",
         "laying",
         "catchlights",
