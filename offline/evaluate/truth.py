@@ -28,8 +28,8 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
 from narrate_stream.laying import kneed
 from narrate_stream.lights import map_of, parse_light, read_radiance
-from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.environment import environment
 from narrate_stream.ops.grading import turned_map
 from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
 from narrate_stream.renderer import gather
@@ -88,7 +88,7 @@ def light_of(text: str, model: HybridModel) -> Light:
         path, turn = named
         radiance, name = turned_map(read_radiance(path), turn), f"{path.name}@{turn:g}"
         # exposed as the relighter's: by the power of the whole, whatever it was split into
-        plain = light_ops.environment(radiance, name, exposure=1.0)
+        plain = environment(radiance, name, exposure=1.0)
         exposure = float(lighting.sh[0].sum() / max(plain.sh[0].sum(), 1e-12))
         return Light(name.removesuffix("@0"), lighting, (Environment(radiance * exposure),))
     return replace(Light.of(lighting), name=text)
