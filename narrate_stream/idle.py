@@ -38,8 +38,8 @@ FOLLOW = 0.9  # closure of the lids per cm that the irises go down: they keep to
 
 @dataclass(frozen=True)
 class Posture:
-    """An idle body: breath -1 (out) to 1 (in); closure of the lids, 1 shut, a little below 0 in a look up; angles (3,) yaw, pitch, roll, degrees; shift
-    (3,) cm; gaze (2,) cm."""
+    """An idle body: breath -1 (out) to 1 (in); closure of the lids, 1 shut, a little below 0 in a look up; angles (3,)
+    yaw, pitch, roll, degrees; shift (3,) cm; gaze (2,) cm."""
 
     breath: float
     closure: float
