@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.ops.horizon import rise
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.horizon import rise
 from narrate_stream.ops.lighting import Lighting, area_spread
 from narrate_stream.renderer import GBuffer
 from narrate_stream.shading import LARGE, atlas_scale
