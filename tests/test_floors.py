@@ -30,6 +30,7 @@ FLOORS = (
         "lights",
         "anchor",
         "retarget",
+        "calibration",
         "room",
     }
     | {"styles", "backdrops", "dimmer", "idle", "presence"},

@@ -14,6 +14,7 @@ from narrate_stream.laying import kneed
 from narrate_stream.lights import parse_light
 from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.environment import environment
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.grading import Grade, graded
 from narrate_stream.ops.lighting import (
@@ -22,7 +23,6 @@ from narrate_stream.ops.lighting import (
     ambient,
     decode_normals,
     encode_normals,
-    environment,
     preset,
     shade_normals,
     sun,
