@@ -21,6 +21,7 @@ from narrate_stream.bands import BANDS, rows, side_by_side
 from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
+from narrate_stream.ops.creases import SHALLOWEST, amplitudes
 from narrate_stream.ops.geometry import Camera, turned_by_weight
 from narrate_stream.ops.lift import CORNERS
 from narrate_stream.types import Array, AvatarMotion, Image, MotionField
@@ -41,9 +42,9 @@ class GBuffer:
     fringe_xy (N, 2) atlas coordinates;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
     what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
-    surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; eyes (2, 6), right and
-    left: where the middle of the iris is seen (pixels), pixels per cm there, and the direction in which the eye looks,
-    camera space.
+    surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; creases (G,): how deep
+    those of the skin are, see `ops.creases`, none at rest; eyes (2, 6), right and left: where the middle of the iris
+    is seen (pixels), pixels per cm there, and the direction in which the eye looks, camera space.
     """
 
     covered: NDArray[np.bool_]
@@ -58,6 +59,7 @@ class GBuffer:
     rotation: F64
     room: F64
     bend: Array
+    creases: Array
     eyes: F64
 
     def fetched(self, picture: NDArray[Any]) -> NDArray[Any]:
@@ -76,6 +78,11 @@ class GBuffer:
     def gathered(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(N, C) a picture of the atlas at the fringe."""
         return gather(picture, self.fringe_xy[:, 0], self.fringe_xy[:, 1])
+
+    @property
+    def creased(self) -> bool:
+        """Whether any crease is to be seen."""
+        return bool((self.creases > SHALLOWEST).any())
 
     @cached_property
     def base(self) -> Image:
@@ -251,7 +258,9 @@ class Renderer:
         points = self.deform.posed(shaped, motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
         self._points = points
-        self._bend = self.bending(shaped) if np.abs(motion.offsets).max() > NONE else np.zeros((0, 3), np.float32)
+        moved = bool(np.abs(motion.offsets).max() > NONE)
+        self._bend = self.bending(shaped) if moved else np.zeros((0, 3), np.float32)
+        self._creases = amplitudes(self.model.neutral, motion.offsets) if moved else np.zeros(0, np.float32)
         self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
         return self._fetch(self.albedo if albedo else self.texture, motion)
 
@@ -320,6 +329,7 @@ class Renderer:
             rotation=rotation,
             room=np.asarray(motion.view.T @ rotation, np.float64),
             bend=self._bend,
+            creases=self._creases,
             eyes=self._seen_eyes(motion),
         )
 

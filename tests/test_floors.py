@@ -21,6 +21,7 @@ FLOORS = (
         "renderer",
         "shading",
         "bending",
+        "creases",
         "lightmap",
         "laying",
         "catchlights",
