@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.bending import face_of, texel_corners
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels.light import DARKEST_SKY, LAMP
 from narrate_stream.ops import gloss
@@ -180,7 +181,7 @@ class Atlas:
     """Texels of a model's atlas, in any arrangement (h, w): planes (A, h, w) bytes of horizons; normals and tangents
     (of hair) (h, w, 3); head (h, w) weight; lobes (h, w, 3): how much of the broad, the sharp and the hair's highlight;
     gloss (h, w); transfer (h, w, 9) shading by spherical harmonics over the horizons; radiosity (h, w, 3): what a
-    texel, lit with shading 1, gives to `OWN_VIEW` of the others."""
+    texel, lit with shading 1, gives to `OWN_VIEW` of the others; corner, by (h, w, 3): see `bending.texel_corners`."""
 
     planes: NDArray[np.uint8]
     normals: Array
@@ -190,6 +191,8 @@ class Atlas:
     gloss: Array
     transfer: Array
     radiosity: Array
+    corner: NDArray[np.int32]
+    by: Array
 
     @cached_property
     def open_sky(self) -> Array:
@@ -208,6 +211,8 @@ class Atlas:
             self.gloss[row, column],
             self.transfer[row, column],
             self.radiosity[row, column],
+            self.corner[row, column],
+            self.by[row, column],
         )
 
     def received(self, part: Part) -> tuple[Array, list[Array]]:
@@ -247,6 +252,7 @@ def atlas_of(model: HybridModel) -> Atlas:
         np.ascontiguousarray(glossy),
         horizons.transfer(planes, normals),
         radiosity.astype(np.float32),
+        *texel_corners(model.source, face_of(model), atlas_scale(model), size),
     )
 
 
