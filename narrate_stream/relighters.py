@@ -208,7 +208,8 @@ def covered_texels(model: HybridModel, size: tuple[int, int]) -> NDArray[np.intp
 class PixelLight:
     """What the kernel needs of the light, head before body: ambient (2, TABLE, TABLE, 3) and sheen (2, SIDE, SIDE, 3);
     K lamps each, lamps (2K, TABLE, TABLE, 3), lobes (2K, SIDE, SIDE, 3), colours (2K, 3); per pixel opened (N, 4), the
-    sky left by the horizon by colour and evenly, and shadows (N, 2K) 0..1 seen; bounce (3,)."""
+    sky left by the horizon by colour and evenly, and shadows (N, 2K) 0..1 seen; added (N or 1, 3): what the person
+    throws on itself, and what F_R adds."""
 
     ambient: Array
     sheen: Array
@@ -217,7 +218,7 @@ class PixelLight:
     colours: Array
     opened: Array
     shadows: Array
-    bounce: Array
+    added: Array
 
     def on(self, device: str) -> list[Any]:
         """The same in the kernel's order, on a device; kernels want no empty arrays."""
@@ -232,7 +233,7 @@ class PixelLight:
             wp.array(np.ascontiguousarray(self.opened), dtype=float, device=device),
             wp.array(np.pad(self.shadows, ((0, 0), (0, 1))), dtype=float, device=device),
             len(self.colours) // 2,
-            wp.vec3(*map(float, self.bounce)),
+            wp.array(np.ascontiguousarray(self.added, np.float32), dtype=wp.vec3, device=device),
         ]
 
 
@@ -299,7 +300,7 @@ class ExactRelighter:
             np.zeros((0, 3), np.float32),
             np.ones((count, 4), np.float32),
             np.zeros((count, 0), np.float32),
-            np.zeros(3, np.float32),
+            np.zeros((1, 3), np.float32),
         )
 
     def _light(self, gbuffer: GBuffer, x: Array, y: Array, lighting: Lighting) -> PixelLight:
@@ -310,6 +311,7 @@ class ExactRelighter:
         shares = list(zip((weight, 1 - weight), parts, strict=True))
         opened = np.asarray(sum(w * shading.openness(p) for w, p in shares))
         diffuse = np.asarray(sum(w * atlas.received(p)[0] for w, p in shares))
+        learned = [w * added for w, p in shares if (added := atlas.learned(p)) is not None]
         risen = [
             horizons.risen(atlas.planes, d, float(r))
             for p in parts
@@ -324,7 +326,7 @@ class ExactRelighter:
             np.concatenate([p.colours for p in parts]),
             sampled(np.dstack([opened, atlas.open_sky]), x, y, k).reshape(-1, 4),
             np.stack(hidden, -1) if hidden else np.zeros((x.size, 0), np.float32),
-            atlas.bounce(diffuse),
+            atlas.bounce(diffuse)[None] + (sampled(learned[0] + learned[1], x, y, k).reshape(-1, 3) if learned else 0),
         )
 
 

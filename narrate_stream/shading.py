@@ -18,6 +18,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.ops import gloss
 from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops import lighting as light_ops
+from narrate_stream.ops import residual as residuals
 from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import EXTENT, TABLE, Lighting, decode_normals
@@ -55,6 +56,11 @@ class Part:
     def ambient(self) -> Array:
         """(TABLE, TABLE, 3) shading by the open sky."""
         return np.maximum(light_ops.sh_shading(self.sh, normals_of(TABLE)), 0).astype(np.float32)
+
+    @cached_property
+    def whole(self) -> Array:
+        """(9, 3) sky and lamps as harmonics: what a learned residual is multiplied with."""
+        return np.asarray(self.sh + residuals.lamp_sh(self.directions, self.colours), np.float32)
 
 
 @lru_cache(maxsize=2)
@@ -151,7 +157,8 @@ class Shading:
 class Atlas:
     """Texels of a model's atlas, in any arrangement (h, w): planes (A, h, w) bytes of horizons; normals (h, w, 3); map:
     where the normals lie in a shading table; head (h, w) weight; transfer (h, w, 9) shading by spherical harmonics over
-    the horizons; radiosity (h, w, 3): what a texel, lit with shading 1, gives to `OWN_VIEW` of the others."""
+    the horizons; radiosity (h, w, 3): what a texel, lit with shading 1, gives to `OWN_VIEW` of the others; residual
+    (h, w, 27): what F_R adds (`ops.residual`), None where the model has none."""
 
     planes: NDArray[np.uint8]
     normals: Array
@@ -159,6 +166,7 @@ class Atlas:
     head: Array
     transfer: Array
     radiosity: Array
+    residual: Array | None = None
 
     @cached_property
     def open_sky(self) -> Array:
@@ -175,6 +183,7 @@ class Atlas:
             self.head[row, column],
             self.transfer[row, column],
             self.radiosity[row, column],
+            None if self.residual is None else self.residual[row, column],
         )
 
     def received(self, part: Part) -> tuple[Array, list[Array]]:
@@ -183,7 +192,12 @@ class Atlas:
         shadows = [horizons.seen(self.planes, d, float(r)) for d, r in zip(part.directions, part.radius, strict=True)]
         for table, shadow in zip(part.lamps, shadows, strict=True):
             cv2.accumulateProduct(cv2.remap(table, *self.map, cv2.INTER_LINEAR), cv2.merge([shadow] * 3), lit)
-        return lit, shadows
+        learned = self.learned(part)
+        return (lit if learned is None else np.maximum(lit + learned, 0)), shadows
+
+    def learned(self, part: Part) -> Array | None:
+        """(h, w, 3) what F_R adds to a part's light; the same few products whatever the light."""
+        return None if self.residual is None else residuals.lit(self.residual, part.whole)
 
     def bounce(self, diffuse: Array) -> Array:
         """(3,) shading by the light that the lit person throws back on itself, lit with `diffuse` (h, w, 3)."""
@@ -208,7 +222,19 @@ def atlas_of(model: HybridModel) -> Atlas:
         np.ascontiguousarray(small[..., 2]),
         horizons.transfer(planes, normals),
         radiosity.astype(np.float32),
+        spread_residual(model, size),
     )
+
+
+def spread_residual(model: HybridModel, size: tuple[int, int]) -> Array | None:
+    """(h, w, 27) the model's residual over an atlas of `size` (w, h); none in the cells below the canvas."""
+    if model.residual is None:
+        return None
+    columns, rows = size[0], model.horizons.shape[1]
+    stored = residuals.unpacked(model.residual)
+    out = np.zeros((size[1], columns, 27), np.float32)
+    out[:rows] = cv2.resize(stored, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return out
 
 
 def atlas_size(model: HybridModel) -> tuple[int, int]:

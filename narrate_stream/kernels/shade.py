@@ -48,14 +48,14 @@ def shade_pass(
     opened: wp.array2d(dtype=float),
     shadows: wp.array2d(dtype=float),
     count: int,
-    bounce: wp.vec3,
+    added: wp.array(dtype=wp.vec3),
     linear: wp.array(dtype=float),
     encode: wp.array(dtype=wp.uint8),
     knee: float,
     roll: float,
     out: wp.array2d(dtype=wp.uint8),
 ):
-    """Per pixel i: out = encode(albedo * (sky * opened + lamps * shadows + bounce) + highlights); untouched where not
+    """Per pixel i: out = encode(albedo * (sky * opened + lamps * shadows + added) + highlights); untouched where not
     covered. Part 0 is the head, part 1 the body, each with `count` lamps."""
     i = wp.tid()
     if covered[i] == wp.uint8(0):
@@ -86,7 +86,8 @@ def shade_pass(
                     strands = look_up(lobes, k, tx, ty)
                     lobe = (skin[0] * (1.0 - oil) + skin[1] * oil) * (1.0 - hair) + strands[2] * hair
                     shine += colours[k] * (lobe * seen)
-    light += bounce
+    light += added[wp.min(i, added.shape[0] - 1)]
+    light = wp.vec3(wp.max(light[0], 0.0), wp.max(light[1], 0.0), wp.max(light[2], 0.0))
     shine = shine * gloss
     out[i, 0] = to_byte(linear[int(base[i, 0])] * light[0] + shine[0], knee, roll, encode)
     out[i, 1] = to_byte(linear[int(base[i, 1])] * light[1] + shine[1], knee, roll, encode)
