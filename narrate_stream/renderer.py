@@ -6,7 +6,6 @@ re-estimated per view; the relighter turns the light into the head's frame inste
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,6 +17,7 @@ import scipy.sparse as sp
 import warp as wp
 from numpy.typing import NDArray
 
+from narrate_stream.bands import BANDS, rows, side_by_side
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
 from narrate_stream.ops.geometry import Camera, turned_by_weight
@@ -28,7 +28,6 @@ F64 = NDArray[np.float64]
 GATHER_ROW = 256
 FOOT = 0.2  # of the canvas' height, over which a breath begins
 EYE_RADIUS, EYE_DEPTH = 1.45, 0.4  # cm: of the ball that the eyes' meshes are part of; how far it lies behind the lids
-BANDS = 2  # rows of the screen rasterised side by side on a CPU
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,17 @@ class GBuffer:
     eyes: F64
 
     def fetched(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """(H, W, C) a picture of the atlas as the screen shows its core."""
-        return np.asarray(cv2.remap(picture, *self.fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        """(H, W, C) a picture of the atlas as the screen shows its core; undefined where nothing is."""
+        out = np.zeros((*self.covered.shape, *picture.shape[2:]), picture.dtype)
+        x, y, w, h = cv2.boundingRect(self.covered.view(np.uint8))
+
+        def fetch(some: slice) -> None:
+            box = slice(y + some.start, y + some.stop), slice(x, x + w)
+            maps = (m[box] for m in self.fixed)
+            cv2.remap(picture, *maps, cv2.INTER_LINEAR, dst=out[box], borderMode=cv2.BORDER_REPLICATE)
+
+        side_by_side(fetch, [some for some in rows(h) if some.stop > some.start])
+        return out
 
     def gathered(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(N, C) a picture of the atlas at the fringe."""
@@ -178,16 +186,10 @@ class Renderer:
         self.camera: Camera = model.camera.scaled(framing.scale, framing.dx, framing.dy)
         k = min(1.0, framing.scale)
         self.texture_scale = k
-        self.texture, self.albedo = self._shrunk(model.texture, k), self._shrunk(model.albedo, k)
-        self.alpha = self._shrunk(model.alpha, k)
+        h, w = model.alpha.shape
+        size = (w, h) if k >= 0.999 else (max(1, round(w * k)), max(1, round(h * k)))
+        self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, model.alpha))
         self._allocate()
-
-    @staticmethod
-    def _shrunk(picture: NDArray[np.uint8], k: float) -> NDArray[np.uint8]:
-        if k >= 0.999:
-            return np.ascontiguousarray(picture)
-        size = max(1, round(picture.shape[1] * k)), max(1, round(picture.shape[0] * k))
-        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def _allocate(self) -> None:
         model, (w, h) = self.model, self.framing.size
@@ -221,7 +223,6 @@ class Renderer:
             )
             for a, b in pairwise(edges)
         ]
-        self._pool = ThreadPoolExecutor(len(self._bands) - 1) if len(self._bands) > 1 else None
 
     def _all_solid(self, source: Array, solid: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """(T,) true for triangles whose middle and edge middles are solid too: large ones may span a hole."""
@@ -242,10 +243,7 @@ class Renderer:
 
     def _rasterise(self, screen: Array) -> None:
         self._screen.assign(screen)
-        waiting = [self._pool.submit(self._band, band) for band in self._bands[1:]] if self._pool else []
-        self._band(self._bands[0])
-        for done in waiting:
-            done.result()
+        side_by_side(self._band, self._bands)
 
     def _band(self, band: Band) -> None:
         """Rasterises some rows; Warp's CPU kernels are serial and let other threads run."""
@@ -291,7 +289,7 @@ class Renderer:
         x, y = self._x.numpy().reshape(h, w), self._y.numpy().reshape(h, w)
         pixel, at = self._fringe_list()
         fx, fy = at[:, 0], at[:, 1]
-        rows, columns = np.divmod(pixel, w)
+        row, column = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy) * (at[:, 2] / 255)
         # where nothing is, anything will do: outside the picture `remap` takes each pixel's way round by itself
         fixed = cv2.convertMaps(np.maximum(x, 0), np.maximum(y, 0), cv2.CV_16SC2)
@@ -302,13 +300,20 @@ class Renderer:
             map_x=x,
             map_y=y,
             fixed=(fixed[0], fixed[1]),
-            fringe_at=np.stack([rows, columns], -1),
+            fringe_at=np.stack([row, column], -1),
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],
             rotation=rotation,
             room=np.asarray(motion.view.T @ rotation, np.float64),
             eyes=self._seen_eyes(motion),
         )
+
+
+def shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture of the atlas at `size` (W, H), its own or smaller."""
+    if picture.shape[1::-1] == size:
+        return np.ascontiguousarray(picture)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def gather(picture: NDArray[Any], x: Array, y: Array) -> NDArray[Any]:

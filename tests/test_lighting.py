@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from narrate_stream.ops import lighting as light
+from narrate_stream.ops.gloss import SIDE
 from narrate_stream.ops.lighting import (
     PRESETS,
     Lighting,
@@ -130,11 +131,11 @@ def test_the_encoding_has_equal_areas() -> None:
 
 
 def test_the_tables_entries_are_where_they_are_looked_up() -> None:
-    table = light.table_normals()
-    n = table[light.TABLE // 3, 2 * light.TABLE // 3]
-    at = (light.encode_normals(n) / light.EXTENT * 0.5 + 0.5) * (light.TABLE - 1)
-    assert at == pytest.approx([2 * light.TABLE // 3, light.TABLE // 3], abs=1e-5)
-    middle = light.TABLE // 2
+    table = light.table_normals(SIDE)
+    n = table[SIDE // 3, 2 * SIDE // 3]
+    at = (light.encode_normals(n) / light.EXTENT * 0.5 + 0.5) * (SIDE - 1)
+    assert at == pytest.approx([2 * SIDE // 3, SIDE // 3], abs=1e-5)
+    middle = SIDE // 2
     assert table[middle, -3, 0] > 0.9  # columns run to the image's right
     assert table[-3, middle, 1] > 0.9  # rows run up
 

@@ -18,8 +18,9 @@ from narrate_stream.ops.colour import blackbody
 from narrate_stream.types import Array
 
 STAGE_LIGHTS = 114  # as many as the paper's light stage has (4.3)
-TABLE = 40  # the shading table's side: normals, equal-area
-EXTENT = 1.2  # the table covers |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
+EXTENT = (
+    1.2  # maps of normals and tables cover |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
+)
 COSINE = np.array([1, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4])  # Lambert's cosine over pi, by order
 RIDGE = np.array(
     [0.0003, 0.006, 0.006, 0.006, 0.06, 0.06, 0.06, 0.06, 0.06]
@@ -147,11 +148,22 @@ def rotated_sh(sh: NDArray[Any], rotation: NDArray[Any]) -> NDArray[np.float64]:
 
 def area_sh(d: NDArray[Any], colour: NDArray[Any], softness: float) -> Array:
     """(9, 3) radiance coefficients of a large area light as `shade_normals` shades it: zonal about d (3,)."""
-    t, weight = np.polynomial.legendre.leggauss(64)  # type: ignore[no-untyped-call]
-    lit = shade_lamp(t, np.ones(3), softness) * (2 * np.pi * weight)[:, None]  # (64, 3)
-    orders = np.stack([(p[:, None] * lit).sum(0) for p in (np.ones_like(t), t, 1.5 * t * t - 0.5)])  # (3, 3)
-    each = orders[[0, 1, 1, 1, 2, 2, 2, 2, 2]] / COSINE[:, None]
+    each = _zonal(softness)[[0, 1, 1, 1, 2, 2, 2, 2, 2]] / COSINE[:, None]
     return np.asarray(sh_basis(np.asarray(d, np.float64))[:, None] * each * colour, np.float32)
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places in -1..1 and weights of a sum that is an integral (Gauss and Legendre)."""
+    t, weight = np.polynomial.legendre.leggauss(64)  # type: ignore[no-untyped-call]
+    return np.asarray(t), np.asarray(weight)
+
+
+def _zonal(softness: float) -> NDArray[np.float64]:
+    """(3, 3) by order and colour, the shading of a ball by a white lamp of this softness."""
+    t, weight = _nodes()
+    lit = shade_lamp(t, np.ones(3), softness) * (2 * np.pi * weight)[:, None]  # (64, 3)
+    return np.stack([(p[:, None] * lit).sum(0) for p in (np.ones_like(t), t, 1.5 * t * t - 0.5)])
 
 
 def encode_normals(n: NDArray[Any]) -> NDArray[np.float64]:
@@ -168,8 +180,8 @@ def decode_normals(e: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=4)
-def table_normals(side: int = TABLE) -> NDArray[np.float64]:
-    """(side, side, 3) the normal of every entry of a shading table; row = y downward in index, i.e. e_y ascending."""
+def table_normals(side: int) -> NDArray[np.float64]:
+    """(side, side, 3) the normal of every entry of a table by normal; row = y downward in index, i.e. e_y ascending."""
     axis = (np.arange(side) / (side - 1) * 2 - 1) * EXTENT
     return decode_normals(np.stack(np.meshgrid(axis, axis), -1))
 
@@ -188,8 +200,12 @@ def area_spread(softness: float) -> float:
 
 def shade_lamp(cosine: NDArray[Any], colour: NDArray[Any], softness: float) -> NDArray[np.float64]:
     """(..., 3) unshadowed skin shading by one lamp at cosines (...): its light wraps round by colour, red most."""
-    wrap = area_spread(softness) + BLEED * (1 if softness > 0 else 0.35)
-    return np.asarray(soft_cosine(np.asarray(cosine)[..., None], wrap) * colour)
+    return np.asarray(soft_cosine(np.asarray(cosine)[..., None], wrap_of(softness)) * colour)
+
+
+def wrap_of(softness: float) -> NDArray[np.float64]:
+    """(3,) how far the light of a lamp goes round skin, by colour: the cosine at which it ends, negative."""
+    return area_spread(softness) + BLEED * (1 if softness > 0 else 0.35)
 
 
 def shade_normals(lighting: Lighting, n: NDArray[Any]) -> NDArray[np.float64]:

@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
+from narrate_stream.laying import kneed
 from narrate_stream.lights import map_of, parse_light, read_radiance
 from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.grading import turned_map
 from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
-from narrate_stream.relighters import kneed
 from narrate_stream.renderer import gather
 from narrate_stream.shading import OWN_VIEW
 from offline.evaluate.emitters import Emitter, Environment, Lamp, Sky, lamps_of, shares, squares
