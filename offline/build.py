@@ -71,12 +71,12 @@ def build_model(
     progress: Progress | None = None,
     networks: bool = True,
     learned_albedo: bool = False,
-    learned_relight: bool = False,
+    learned_relight: bool = True,
 ) -> HybridModel:
     """The hybrid model of one portrait (`None`: the built-in one) at working size `size` pixels.
 
-    `report`: a folder for the QA page. `networks` False: normals from geometry alone;
-    `learned_albedo`: albedo by F_A; `learned_relight`: what the physical path lacks by F_R.
+    `report`: a folder for the QA page. `networks` False: normals from geometry alone, and no other network;
+    `learned_albedo`: albedo by F_A; `learned_relight`: light from skin to skin by F_R.
     Raises PortraitError with one sentence for anything that cannot become a model.
     """
     if not 256 <= size <= 2048:
@@ -98,7 +98,7 @@ def build(
     *,
     networks: bool = True,
     learned_albedo: bool = False,
-    learned_relight: bool = False,
+    learned_relight: bool = True,
 ) -> Build:
     """All steps of the offline stage."""
     steps = Steps(progress)
@@ -155,7 +155,11 @@ def build(
         backdrop=np.asarray(backdrop, np.uint8),
         horizons=horizons,
         light=maps.light.astype(np.float32),
-        provenance=provenance(picture, portrait, fit, seen, maps) | {"shell": complete.origin_shares(painted)},
+        provenance=provenance(picture, portrait, fit, seen, maps)
+        | {
+            "shell": complete.origin_shares(painted),
+            "light": "physical" if extra is None else "physical and network",
+        },
         residual=extra,
         **mesh,
         **atlas,

@@ -25,6 +25,7 @@ F32 = NDArray[np.float32]
 SIDE = 64  # pixels of the window: a texel of the horizons is about as large
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 BROAD = 1.5  # texels over which the answer is spread: finer than this a network knows nothing that geometry does not
+COARSER = 2  # times than the horizons is what is stored of it
 FADE = 5.0  # texels over which it fades at the face's border
 INSET = 3  # texels of the border at which it is not believed at all
 
@@ -44,15 +45,16 @@ class Painted:
 def learned_residual(
     network: UNet, painted: Painted, planes: NDArray[np.uint8], landmarks: NDArray[np.float64], camera: Camera
 ) -> NDArray[np.uint8]:
-    """(h, w, 27) bytes (`ops.residual.packed`) over the canvas, on the grid of the horizons planes (A, h, w);
-    landmarks (478, 3) canvas pixels, camera of the canvas."""
+    """(h / COARSER, w / COARSER, 27) bytes (`ops.residual.packed`) over the canvas, whose horizons planes (A, h, w)
+    are; landmarks (478, 3) canvas pixels, camera of the canvas."""
     h, w = planes.shape[1:]
     k = w / painted.cover.shape[1]
     small = camera.scaled(k, (k - 1) / 2, (k - 1) / 2)
     window = face_window(fit_face(landmarks, camera), small, side=SIDE)
     answer = residual.turned(looked(network, window, painted, planes), window.turn.T)
     whole = np.dstack([window.back(answer[..., i : i + 3], (w, h)) for i in range(0, 27, 3)])
-    return residual.packed(calmed(whole, shrunk(painted.skin, (w, h)), belief(window, painted, (w, h))))
+    made = calmed(whole, shrunk(painted.skin, (w, h)), belief(window, painted, (w, h)))
+    return residual.packed(shrunk(made, (-(-w // COARSER), -(-h // COARSER))))
 
 
 def looked(network: UNet, window: Window, painted: Painted, planes: NDArray[np.uint8]) -> F32:

@@ -56,11 +56,13 @@ def test_a_residual_is_kept_and_may_be_absent(model: HybridModel, saved: Path, t
     residual = np.random.default_rng(1).integers(0, 256, (9, 7, 27), dtype=np.uint8)
     save_model(replace(model, residual=residual), tmp_path / "learned.narrate")
     assert np.array_equal(load_model(tmp_path / "learned.narrate").residual, residual)
-    older = rewritten(saved, tmp_path / "older.narrate", {"residual": None})  # as written before there was one
+    older = rewritten(
+        saved, tmp_path / "older.narrate", {"residual": None}, residual=None
+    )  # as written before there was one
     assert "residual" not in header(older.read_bytes())
     assert load_model(older).residual is None
     with pytest.raises(BundleError, match="residual"):
-        load_model(rewritten(saved, tmp_path / "x.narrate", {"residual": "a word"}))
+        load_model(rewritten(saved, tmp_path / "x.narrate", {"residual": "a word"}, residual=None))
 
 
 def test_the_file_is_small_and_leaves_no_other(saved: Path) -> None:

@@ -62,12 +62,12 @@ def even(model: HybridModel, level: float) -> HybridModel:
 
 def test_an_even_residual_adds_what_it_says(model: HybridModel) -> None:
     light = sun(30, 20)
-    plain, learned = (Shading(m) for m in (model, even(model, 0.1)))
+    plain, learned = (Shading(m) for m in (replace(model, residual=None), even(model, 0.05)))
     before, after = (s.atlas.received(s.head(light, np.eye(3)))[0] for s in (plain, learned))
     rows = model.horizons.shape[1]
-    assert after[:rows] - before[:rows] == pytest.approx(0.1, abs=0.002)
+    assert after[:rows] - before[:rows] == pytest.approx(0.05, abs=0.001)
     assert (after[rows:] == before[rows:]).all()  # the cells of eyes, mouth and back of the head have none
-    darker = Shading(even(model, -0.2))
+    darker = Shading(even(model, -0.06))
     assert darker.atlas.received(darker.head(light, np.eye(3)))[0].min() == 0  # no light below none
 
 
@@ -88,7 +88,7 @@ def test_both_relighters_take_the_same_residual(model: HybridModel, light: str, 
     pictures = {
         (kind, name): kind(m)(gbuffer, lighting)[0][at].astype(float)
         for kind in (ExactRelighter, LightMapRelighter)
-        for name, m in (("plain", model), ("learned", uneven(model)))
+        for name, m in (("plain", replace(model, residual=None)), ("learned", uneven(model)))
     }
     apart = {n: pictures[LightMapRelighter, n] - pictures[ExactRelighter, n] for n in ("plain", "learned")}
     changed = pictures[ExactRelighter, "learned"] - pictures[ExactRelighter, "plain"]
@@ -111,14 +111,14 @@ SIZE = (440, 400)  # height, width
 
 @pytest.fixture(scope="module")
 def found() -> np.ndarray:
-    """(220, 200, 27) what a network that always says the same adds to the average face before CAMERA."""
+    """(110, 100, 27) what a network that always says the same adds to the average face before CAMERA."""
     from narrate_stream.nets.unet import UNet, architecture_for
     from offline.residual import Painted, learned_residual
 
     network = UNet(architecture_for("relight")).eval()
     with torch.no_grad():
         network.last.weight.zero_()
-        network.last.bias.fill_(0.3)
+        network.last.bias.fill_(0.2)
     points = canonical().landmarks + np.array([0, 0, -60])
     pixels = CAMERA.project(points)
     marks = np.concatenate([pixels, -(points[:, 2:] - points[:, 2].mean()) * 10], 1)
@@ -132,16 +132,18 @@ def found() -> np.ndarray:
 
 
 def test_what_a_network_says_lies_on_the_face_and_fades(found: np.ndarray) -> None:
-    said = residual.RANGE * np.tanh(0.3)
-    assert found.shape == (220, 200, 27)
-    assert found[105:115, 95:105, 0] == pytest.approx(said, abs=0.01)
-    assert (found[:30] == 0).all()
-    assert (found[:, :40] == 0).all()
+    from narrate_stream.nets import heads
+
+    said = heads.LIMIT * np.tanh(0.2)
+    assert found.shape == (110, 100, 27)
+    assert found[52:58, 47:53, 0] == pytest.approx(said, abs=0.003)
+    assert (found[:15] == 0).all()
+    assert (found[:, :20] == 0).all()
     steps = np.abs(np.diff(found[..., 0], axis=1)).max()
-    assert 0 < steps < 0.3 * said  # no edge
+    assert 0 < steps < 0.5 * said  # no edge
 
 
 def test_mirror_images_agree(found: np.ndarray) -> None:
     """What one look says and its mirror image denies is nothing: harmonics that are odd across the face."""
     odd = [c * 9 + k for c in range(3) for k in (3, 4, 7)]
-    assert np.abs(found[100:120, 90:110][..., odd]).max() < 0.01
+    assert np.abs(found[50:60, 45:55][..., odd]).max() < 0.005

@@ -23,7 +23,6 @@ from narrate_stream.nets.unet import (
     read_about,
     save_network,
 )
-from narrate_stream.ops.residual import RANGE
 
 SMALL = Architecture("normals", 7, 4, widths=(8, 16, 16), fine=8)
 
@@ -132,7 +131,7 @@ def test_estimates_are_maps_of_the_photograph() -> None:
 def test_a_residual_is_bounded_and_nothing_without_an_opinion() -> None:
     raw = torch.tensor([-1e3, 0.0, 1e3]).view(1, 1, 1, 3).expand(1, 27, 1, 3)
     residual = heads.residual_of(raw)
-    torch.testing.assert_close(residual[0, 0, 0], torch.tensor([-RANGE, 0.0, RANGE]))
+    torch.testing.assert_close(residual[0, 0, 0], torch.tensor([-heads.LIMIT, 0.0, heads.LIMIT]))
 
 
 def test_a_residual_is_asked_of_the_masked_face() -> None:

@@ -24,7 +24,7 @@ from narrate_stream.cli.options import PATH
 @click.option("--report", metavar="DIR", type=PATH, help="Also write a page of pictures that show every step.")
 @click.option("--weight-free", is_flag=True, help="Normals from geometry alone, without the shipped network.")
 @click.option("--learned-albedo", is_flag=True, help="Albedo by the network F_A; so far worse on photographs.")
-@click.option("--learned-relight", is_flag=True, help="What the physical light lacks by the network F_R.")
+@click.option("--physical-light", is_flag=True, help="Without the network F_R, which adds light from skin to skin.")
 def build(
     portrait: Path,
     output: Path,
@@ -32,15 +32,14 @@ def build(
     report: Path | None,
     weight_free: bool,
     learned_albedo: bool,
-    learned_relight: bool,
+    physical_light: bool,
 ) -> None:
     """Build a model from one portrait (JPEG, PNG, WebP, TIFF; HEIC with the extra `heic`)."""
     from narrate_stream.files import check_output
 
     check_output(output, (".narrate",))
-    for name, asked in (("--learned-albedo", learned_albedo), ("--learned-relight", learned_relight)):
-        if weight_free and asked:
-            raise click.UsageError(f"{name} needs the networks that --weight-free leaves out")
+    if weight_free and learned_albedo:
+        raise click.UsageError("--learned-albedo needs the networks that --weight-free leaves out")
     from narrate_stream.bundle import save_model
     from offline.build import build_model
 
@@ -53,7 +52,7 @@ def build(
             progress=progress,
             networks=not weight_free,
             learned_albedo=learned_albedo,
-            learned_relight=learned_relight,
+            learned_relight=not physical_light,
         )
     save_model(model, output)
     seconds, megabytes = time.perf_counter() - start, output.stat().st_size / 1e6

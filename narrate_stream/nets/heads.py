@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from narrate_stream.nets.unet import UNet
-from narrate_stream.ops.residual import RANGE
 
 F32 = NDArray[np.float32]
+LIMIT = 0.3  # of a coefficient of F_R's answer
 TYPICAL = -1.6  # log radians (about 12 degrees): where the estimate of a normal's own error begins
 
 
@@ -51,9 +51,9 @@ def relight_input(albedo: Tensor, mask: Tensor, normal: Tensor, transfer: Tensor
 
 
 def residual_of(raw: Tensor) -> Tensor:
-    """F_R's output (B, 27): a residual (`ops.residual`) that cannot grow beyond its RANGE.
+    """F_R's output (B, 27): a residual (`ops.residual`) that cannot grow beyond LIMIT.
     Linear in the light by construction: what changes with the light is only what it is multiplied with."""
-    return RANGE * torch.tanh(raw)
+    return LIMIT * torch.tanh(raw)
 
 
 def estimate_normals(network: UNet, image: NDArray[np.uint8], mask: F32, prior: F32) -> tuple[F32, F32]:

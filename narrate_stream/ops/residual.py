@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from narrate_stream.ops.lighting import rotated_sh, sh_basis
 from narrate_stream.types import Array
 
-RANGE = 0.3  # of a coefficient; a byte tells 0.0024 apart
+RANGE = 0.08  # of a coefficient: three times what faces show; a byte tells 0.0006 apart
 ZERO = 128
 STORED = 600.0  # of coefficients as int16, in training's files
 
