@@ -88,33 +88,35 @@ class LightMap:
             banded(shading.atlas, texels[share.ravel()[texels] > 0], share, dark) for share in (1 - head, head)
         )
         self._lamps, self._own = (Layers(body, face, head.shape) for _ in range(2))
-        self._body, self._head, self._none = Shining(), Shining(), vectors(np.zeros((0, 3)))
+        self._body, self._head = Shining(), Shining()
+        self._none, self._bend = (vectors(np.zeros((n, 3))) for n in (0, len(model.vertices)))
         self._light = own_sky(model)
         self._still: Part | None = None
         self._turn: float | None = None
-        self._last: tuple[Lighting, F64, Array] | None = None
+        self._last: tuple[Lighting, F64, Array, Array] | None = None
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> Array:
         """(h, w, 3) linear; the same object as long as nothing changes. Undefined where nothing is."""
         turn = gbuffer.room if lighting.original else gbuffer.rotation
         last = self._last
-        if last is not None and last[0] is lighting and float(np.abs(last[1] - turn).max()) < SAME_TURN:
-            return last[2]
+        if last is not None and last[0] is lighting and same(last[1], turn) and same(last[2], gbuffer.bend):
+            return last[3]
         made = self._changed(gbuffer, lighting) if lighting.original else self._lit(gbuffer, lighting)
         if lighting.share > 0:
             own = cv2.multiply(self._changed(gbuffer, lighting), self._colour)
             made = np.asarray(cv2.addWeighted(made, 1 - lighting.share, own, lighting.share, 0), np.float32)
-        self._last = lighting, turn.copy(), made
+        self._last = lighting, turn.copy(), gbuffer.bend.copy(), made
         return made
 
     def _lit(self, gbuffer: GBuffer, lighting: Lighting) -> Array:
         """The map by a light, what the person throws on itself included."""
         layers, part = self._lamps, self.shading.body(lighting)
         body, head = self._body(part), self._head(self.shading.head(lighting, gbuffer.rotation))
+        bend = self._bent(gbuffer)
         kept, self._still = self._still is part, part
         layers.lay(
             None if kept else lambda band, below, out: band.lit(body, self._none, below, out),
-            lambda band, below, out: band.lit(head, self._none, below, out),
+            lambda band, below, out: band.lit(head, bend, below, out),
         )
         bounce = sum(band.thrown[0] for band in (*layers.body, *layers.head))
         return np.asarray(cv2.add(layers.map, (*map(float, bounce), 0.0)), np.float32)
@@ -123,11 +125,26 @@ class LightMap:
         """(h, w, 3) by how much the portrait's own light, as graded, changes where the head has turned in it."""
         kept, self._turn = self._turn == lighting.turn, lighting.turn
         body, head = (matrix(room_of(lighting, r)) for r in (np.eye(3), gbuffer.room))
+        bend = self._bent(gbuffer)
         self._own.lay(
             None if kept else lambda band, below, out: band.changed(self._light, body, self._none, below, out),
-            lambda band, below, out: band.changed(self._light, head, self._none, below, out),
+            lambda band, below, out: band.changed(self._light, head, bend, below, out),
         )
         return np.asarray(cv2.multiply(self._own.map, (*map(float, lighting.gain), 0.0)), np.float32)
+
+    def _bent(self, gbuffer: GBuffer) -> Any:
+        """The bends of the vertices, for the kernels."""
+        if len(gbuffer.bend) == 0:
+            return self._none
+        self._bend.numpy()[:] = gbuffer.bend
+        return self._bend
+
+
+def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two rotations or two sets of bends are near enough to each other to share their shading."""
+    if a.shape != b.shape:  # one face is at rest
+        return not np.any(a) and not np.any(b)
+    return a.size == 0 or float(np.abs(a - b).max()) < SAME_TURN
 
 
 class Shining:
@@ -206,7 +223,7 @@ def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) 
     out["normal"], out["tangent"] = chosen.normals[0], chosen.tangents[0]
     out["lobes"] = np.where(lobes < FAINT, 0, lobes)
     out["transfer"], out["radiosity"] = chosen.transfer[0] / COSINE, chosen.radiosity[0]
-    out["corner"] = -1
+    out["corner"], out["by"] = chosen.corner[0], chosen.by[0]
     return out
 
 

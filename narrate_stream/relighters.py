@@ -17,6 +17,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from narrate_stream.bending import bend_map
 from narrate_stream.bundle import HybridModel
 from narrate_stream.catchlights import Catchlights
 from narrate_stream.kernels import shade
@@ -32,9 +33,11 @@ from narrate_stream.types import Array, Image
 
 
 def untouched(gbuffer: GBuffer, lighting: Lighting) -> bool:
-    """Whether nothing is to be done: the portrait's own light, neither graded nor seen by a head that turned in it."""
+    """Whether nothing is to be done: the portrait's own light, neither graded nor on a head that turned or a face that
+    moved in it."""
     neutral = lighting.turn == 0 and bool((lighting.gain == 1).all())
-    return lighting.original and neutral and bool(np.abs(gbuffer.room - np.eye(3)).max() < 1e-6)
+    still = bool(np.abs(gbuffer.room - np.eye(3)).max() < 1e-6) and len(gbuffer.bend) == 0
+    return lighting.original and neutral and still
 
 
 class LightMapRelighter:
@@ -126,12 +129,19 @@ class ExactRelighter:
         hidden = [horizons.smooth(sampled(plane, x, y, k).reshape(-1)) for plane in seen]
         shadows = np.stack([*hidden, np.zeros(x.size, np.float32)], -1)  # kernels want no empty arrays
         out.seen = wp.array(shadows, dtype=float, device=self.device)
-        out.bend = vectors(np.zeros((x.size, 3)), self.device)
+        out.bend = vectors(self._bent(gbuffer, x, y), self.device)
         learned = self._learned(lighting, gbuffer)
         out.learned = vectors(
             np.zeros((0, 3)) if learned is None else sampled(learned, x, y, k).reshape(-1, 3), self.device
         )
         return out
+
+    def _bent(self, gbuffer: GBuffer, x: Array, y: Array) -> Array:
+        """(N, 3) how the expression has turned the surface at pixels with atlas coordinates x, y."""
+        if len(gbuffer.bend) == 0:
+            return np.zeros((x.size, 3), np.float32)
+        k, atlas = atlas_scale(self.model) / gbuffer.texture_scale, self.shading.atlas
+        return np.asarray(sampled(bend_map(gbuffer.bend, atlas.corner, atlas.by), x, y, k).reshape(-1, 3), np.float32)
 
     def _portrait(self, shape: tuple[int, ...]) -> Image:
         """(h, w, 3) the atlas in the portrait's own light, shrunk as a renderer shrinks it."""

@@ -1,7 +1,7 @@
 """The renderer: deform and pose the mesh, rasterise it once, fetch albedo and the model's own normals (paper, 4.3).
 
 What comes out is a `GBuffer`: the seam between geometry and light. The normals fetched are those of the portrait, never
-re-estimated per view; the relighter turns the light into the head's frame instead.
+re-estimated per view; the relighter turns the light into the head's frame instead, and normals as the expression does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from narrate_stream.bands import BANDS, rows, side_by_side
+from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
 from narrate_stream.ops.geometry import Camera, turned_by_weight
@@ -39,8 +40,10 @@ class GBuffer:
     needs, and the same in fixed point (`fetched`); fringe_at (N, 2) row and column; fringe_alpha (N,) 0..1 and
     fringe_xy (N, 2) atlas coordinates;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
-    what the viewer turned, as the light of the portrait's room sees it; eyes (2, 6), right and left: where the middle
-    of the iris is seen (pixels), pixels per cm there, and the direction in which the eye looks, camera space.
+    what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
+    surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; eyes (2, 6), right and
+    left: where the middle of the iris is seen (pixels), pixels per cm there, and the direction in which the eye looks,
+    camera space.
     """
 
     covered: NDArray[np.bool_]
@@ -54,6 +57,7 @@ class GBuffer:
     fringe_xy: Array
     rotation: F64
     room: F64
+    bend: Array
     eyes: F64
 
     def fetched(self, picture: NDArray[Any]) -> NDArray[Any]:
@@ -120,9 +124,17 @@ class Deformer:
         Expression first moves vertices with the portrait's head orientation; the pose then turns each vertex about the
         pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay.
         """
+        return self.posed(self.shaped(motion), motion)
+
+    def shaped(self, motion: AvatarMotion) -> Array:
+        """(V, 3) the same with the portrait's own pose: what the expression alone does."""
         model, offset = self.model, np.asarray(self.rig @ motion.offsets.astype(np.float32))
         offset[self._jaw] += model.jaw_weight[self._jaw, None] * motion.jaw
-        out = np.asarray(model.vertices + offset @ model.rotation.T, np.float32)
+        return np.asarray(model.vertices + offset @ model.rotation.T, np.float32)
+
+    def posed(self, shaped: Array, motion: AvatarMotion) -> Array:
+        """(V, 3) vertices `shaped` (V, 3) by the expression, their eyes rolled and the head in its pose."""
+        model, out = self.model, shaped.copy()
         for eye, ball, gaze in zip(self.eyes, self._balls, motion.gaze @ model.rotation[:2, :2].T, strict=True):
             out[eye] += ball.rolled(gaze)
         rotation, shift = motion.pose.rotation.astype(np.float32), motion.pose.translation.astype(np.float32)
@@ -182,7 +194,7 @@ class Renderer:
 
     def __init__(self, model: HybridModel, framing: Framing, device: str = "cpu") -> None:
         self.model, self.framing, self.device = model, framing, device
-        self.deform = Deformer(model)
+        self.deform, self.bending = Deformer(model), Bending(model)
         self.camera: Camera = model.camera.scaled(framing.scale, framing.dx, framing.dy)
         k = min(1.0, framing.scale)
         self.texture_scale = k
@@ -235,9 +247,11 @@ class Renderer:
 
     def __call__(self, motion: AvatarMotion, *, albedo: bool = True) -> GBuffer:
         """The view of this moment; `albedo` False fetches the portrait's own colours instead."""
-        points = self.deform(motion)
+        shaped = self.deform.shaped(motion)
+        points = self.deform.posed(shaped, motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
         self._points = points
+        self._bend = self.bending(shaped) if np.abs(motion.offsets).max() > NONE else np.zeros((0, 3), np.float32)
         self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
         return self._fetch(self.albedo if albedo else self.texture, motion)
 
@@ -305,6 +319,7 @@ class Renderer:
             fringe_xy=at[:, :2],
             rotation=rotation,
             room=np.asarray(motion.view.T @ rotation, np.float64),
+            bend=self._bend,
             eyes=self._seen_eyes(motion),
         )
 

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from narrate_stream.anchor import Anchor
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
+from narrate_stream.ops.expression import ExpressionPrior
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lift import CORNERS, IRISES
 from narrate_stream.ops.limits import eased, eased_turn
@@ -141,9 +142,6 @@ class Retargeter:
     ) -> None:
         self.model, self.mode = model, mode
         self.reference: Reference | None = None
-        self.fixed = False
-        self._best = np.inf
-        self._age = 0.0
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
         mouth = MOUTH_INDEX[model.neutral[MOUTH_INDEX, 1] > model.neutral[[78, 308], 1].mean() - 0.05]
@@ -160,16 +158,13 @@ class Retargeter:
         self._shift_filter = OneEuro(4.0, 4.0, PROMPT)
         self._face_filter = OneEuro(5.0, 4.0, PROMPT)
         self._gaze_filter = OneEuro(6.0, 8.0, PROMPT)
+        self._prior = ExpressionPrior()
         self._gaze = np.zeros((2, 2))
         self.held_back = np.zeros(3)
         self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
 
     def calibrate(self, motion: Motion) -> None:
-        """This moment is the driver's neutral from now on."""
-        self._take(motion)
-        self.fixed = True
-
-    def _take(self, motion: Motion) -> None:
+        """This moment is the driver's neutral from now on; live, `calibration` finds it."""
         seen = self._anchor.hold(motion) if self._anchor else motion
         openings = lid_openings(seen.landmarks)
         self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
@@ -186,22 +181,15 @@ class Retargeter:
         else:
             self.calibrate(min(seen, key=self._anchor.distance))
 
-    def refine(self, motion: Motion, seconds: float) -> None:
-        """Live: the first good moment is the neutral at once; calmer ones of the first seconds replace it."""
-        self._age += seconds
-        score = neutral_score(motion)
-        if not self.fixed and (self.reference is None or (self._age < 4 and score < self._best - 0.05)):
-            self._best = score
-            self._take(motion)
-
     def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
-        """The avatar's motion of this moment, `seconds` after the last one."""
-        self.refine(motion, seconds)
+        """The avatar's motion of this moment, `seconds` after the last one; without a neutral this moment is it."""
+        if self.reference is None:
+            self.calibrate(motion)
         assert self.reference is not None
         motion = self._anchor(motion) if self._anchor else motion
         pose = self._pose(motion, self.reference, seconds)
         share = openness(motion.landmarks, self.reference.open)
-        offsets = self._expression(motion, self.reference, share)
+        offsets = self._expression(motion, self.reference, share, seconds)
         offsets = self._face_filter(offsets, seconds)
         gaze = self._look(motion, self.reference, share, seconds)
         return AvatarMotion(
@@ -230,14 +218,10 @@ class Retargeter:
         lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
         return np.asarray((motion.translation - reference.motion.translation) * lens, np.float64)
 
-    def _expression(self, motion: Motion, reference: Reference, share: F64) -> F64:
+    def _expression(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
         """(468, 3) cm in the portrait's head space; share: how open the eyes are."""
-        face, base, own = (
-            motion.landmarks.astype(np.float64),
-            reference.motion.landmarks.astype(np.float64),
-            self.model.neutral,
-        )
-        offsets = (face - base)[:468]
+        base, own = reference.motion.landmarks.astype(np.float64), self.model.neutral
+        offsets = self._prior(motion, base, seconds)
         width = float(np.linalg.norm(own[234] - own[454]) / max(float(np.linalg.norm(base[234] - base[454])), 1e-6))
         offsets *= np.clip(width, 0.8, 1.25)
         mouth = float(

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.bending import face_of, texel_corners
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels.light import DARKEST_SKY, LAMP
 from narrate_stream.ops import gloss
@@ -186,8 +187,8 @@ class Atlas:
     """Texels of a model's atlas, in any arrangement (h, w): planes (A, h, w) bytes of horizons; normals and tangents
     (of hair) (h, w, 3); head (h, w) weight; lobes (h, w, 3): how much of the broad, the sharp and the hair's highlight;
     gloss (h, w); transfer (h, w, 9) shading by spherical harmonics over the horizons; radiosity (h, w, 3): what a
-    texel, lit with shading 1, gives to `OWN_VIEW` of the others; residual (h, w, 27): what F_R adds (`ops.residual`),
-    None where the model has none."""
+    texel, lit with shading 1, gives to `OWN_VIEW` of the others; corner, by (h, w, 3): see `bending.texel_corners`;
+    residual (h, w, 27): what F_R adds (`ops.residual`), None where the model has none."""
 
     planes: NDArray[np.uint8]
     normals: Array
@@ -197,6 +198,8 @@ class Atlas:
     gloss: Array
     transfer: Array
     radiosity: Array
+    corner: NDArray[np.int32]
+    by: Array
     residual: Array | None = None
 
     @cached_property
@@ -216,6 +219,8 @@ class Atlas:
             self.gloss[row, column],
             self.transfer[row, column],
             self.radiosity[row, column],
+            self.corner[row, column],
+            self.by[row, column],
             None if self.residual is None else self.residual[row, column],
         )
 
@@ -261,6 +266,7 @@ def atlas_of(model: HybridModel) -> Atlas:
         np.ascontiguousarray(glossy),
         horizons.transfer(planes, normals),
         radiosity.astype(np.float32),
+        *texel_corners(model.source, face_of(model), atlas_scale(model), size),
         spread_residual(model, size),
     )
 

@@ -132,7 +132,7 @@ def build(
         painted_face = Painted(maps.normal, maps.albedo, alpha, maps.face, maps.skin)
         extra = learned_residual(trained.relight, painted_face, horizons, portrait.landmarks, camera)
         steps.done("learned residual")
-    painted = complete.paint_shell(fit, surface, portrait.camera, alpha, maps.albedo)
+    painted = complete.paint_shell(fit, surface, portrait.camera, alpha, maps.albedo, colours)
     atlas = assemble_atlas(portrait, fit, surface, colours, painted, alpha, maps, cells, places, height)
     steps.done("atlas")
     h, w = picture.image.shape[:2]

@@ -20,6 +20,7 @@ FLOORS = (
         "drivers",
         "renderer",
         "shading",
+        "bending",
         "lightmap",
         "laying",
         "catchlights",
@@ -28,6 +29,7 @@ FLOORS = (
         "lights",
         "anchor",
         "retarget",
+        "calibration",
         "room",
     }
     | {"styles", "backdrops", "dimmer", "idle", "presence"},

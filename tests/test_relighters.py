@@ -14,6 +14,7 @@ from narrate_stream.laying import kneed
 from narrate_stream.lights import parse_light
 from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.environment import environment
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.grading import Grade, graded
 from narrate_stream.ops.lighting import (
@@ -22,7 +23,6 @@ from narrate_stream.ops.lighting import (
     ambient,
     decode_normals,
     encode_normals,
-    environment,
     preset,
     shade_normals,
     sun,
@@ -91,6 +91,7 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
     light = np.zeros(normal.shape) + atlas.bounce(
         sum(w * atlas.received(p)[0] for w, p in zip(weights, parts, strict=True))
     )
+    learned = [w * added for w, p in zip(weights, parts, strict=True) if (added := atlas.learned(p)) is not None]
     shine = np.zeros_like(light)
     for part, weight in zip(parts, (head[..., None], 1 - head[..., None]), strict=True):
         light += weight * opened * part.sky(normal)
@@ -103,6 +104,8 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
             skin, strands = part.lobes(n, normal), part.lobes(n, tangent)
             lobe = (skin[..., 0] * (1 - oil) + skin[..., 1] * oil) * (1 - hair) + strands[..., 2] * hair
             shine += weight * seen * lobe[..., None] * part.colours[n]
+    if learned:
+        light = np.maximum(light + sampled(sum(learned), *where, k), 0)
     linear = linear_table()[gbuffer.base] * light + gloss[..., None] * shine
     picture = np.round(srgb_from_linear(kneed(linear)) * 255).astype(np.uint8)
     Catchlights(model)(picture, gbuffer, lighting)

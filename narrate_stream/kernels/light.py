@@ -68,7 +68,7 @@ class PartLight:
 def eased(risen: float) -> wp.float32:
     """`ops.horizon.smooth`."""
     t = wp.clamp(risen, 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    return t * (0.4 + t * (1.8 - 1.2 * t))
 
 
 @wp.func

@@ -24,8 +24,8 @@ BYTE = wp.constant(1.0 / 255.0)
 class Pixels:
     """N pixels. covered: 0 or 1; base (N, 3) sRGB of albedo, own (N, 3) the portrait's; surface and material (N, 4) as
     in the atlas; opened (N, 4): what the horizon leaves of the sky, by colour and of an even one; seen (N, 2 K): of
-    each lamp, the head's first; bend (N,): how the expression has turned the surface; learned (N,): shading that F_R
-    adds, or none (0,)."""
+    each lamp, the head's first; bend (N,): how the expression has turned the surface of the head; learned (N,): shading
+    that F_R adds, or none (0,)."""
 
     covered: wp.array(dtype=wp.uint8)
     base: wp.array2d(dtype=wp.uint8)
@@ -134,16 +134,17 @@ def shade_pass(
     if pixels.covered[i] == wp.uint8(0):
         return
     at_rest = decoded(float(pixels.surface[i, 0]) * BYTE, float(pixels.surface[i, 1]) * BYTE)
-    skin = skin_at(pixels, i, bent(at_rest, pixels.bend[i]))
+    face = skin_at(pixels, i, bent(at_rest, pixels.bend[i]))
+    still = skin_at(pixels, i, at_rest)
     weight = float(pixels.surface[i, 2]) * BYTE
     colour = wp.vec3(0.0, 0.0, 0.0)
     if own.share < 1.0:
         albedo = linear_of(tone, pixels.base, i)
-        colour = lit(pixels, i, albedo, skin, head, 0, bounce) * weight
-        colour += lit(pixels, i, albedo, skin, body, head.count, bounce) * (1.0 - weight)
+        colour = lit(pixels, i, albedo, face, head, 0, bounce) * weight
+        colour += lit(pixels, i, albedo, still, body, head.count, bounce) * (1.0 - weight)
     if own.share > 0.0:
-        change = own_change(own.sky, own.head, at_rest, skin.normal) * weight
-        change += own_change(own.sky, own.body, at_rest, skin.normal) * (1.0 - weight)
+        change = own_change(own.sky, own.head, at_rest, face.normal) * weight
+        change += own_change(own.sky, own.body, at_rest, at_rest) * (1.0 - weight)
         given = wp.cw_mul(linear_of(tone, pixels.own, i), own.gain) * change
         colour = colour * (1.0 - own.share) + given * own.share
     for c in range(3):

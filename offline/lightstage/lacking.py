@@ -28,10 +28,11 @@ from narrate_stream.ops.geometry import Camera
 from narrate_stream.ops.lighting import sh_basis, stage_directions
 from narrate_stream.ops.residual import STORED
 from offline import albedo as delight
-from offline.bake import NOWHERE, horizons, with_depth
+from offline.bake import horizons, with_depth
 from offline.lightstage.bounce import exchange
 from offline.lightstage.heads import SKIN
 from offline.lightstage.shards import SIZE, Arrays, bytes_of, read_shard
+from offline.march import NOWHERE
 
 F32 = NDArray[np.float32]
 GRID = 112  # pixels of what is written: a texel of a portrait's horizons is about as large
