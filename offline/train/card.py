@@ -58,7 +58,7 @@ def model_card(facts: dict[str, Any], size: int) -> str:
         "",
         f"- file: {size / 1e6:.2f} MB, fp16, {facts['parameters'] / 1e6:.2f} M parameters",
         f"- data: {facts['training_samples']} synthetic heads of `offline.lightstage` (USC ICT FaceKit, MIT), "
-        f"{facts['lightings']} lightings each; no photograph of a person was used",
+        f"{facts['lightings']} photograph{'s' * (facts['lightings'] > 1)} of each; no photograph of a person was used",
         f"- training: {facts['steps']} steps of {facts['batch']} at {facts['size']} px, {facts['minutes']} minutes",
         f"- hardware: {facts['hardware']}",
         "",
