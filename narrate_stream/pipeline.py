@@ -60,7 +60,8 @@ class Pipeline:
         self.renderer = Renderer(model, self.framing, device)
         self.relighter: LightMapRelighter | ExactRelighter
         self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
-        self.retarget = (FirstOrderRetargeter if transfer == "first-order" else Retargeter)(model, motion)
+        retargeter = FirstOrderRetargeter if transfer == "first-order" else Retargeter
+        self.retarget = retargeter(model, motion, framing=self.framing)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
         self._room = Room()

@@ -25,6 +25,7 @@ FLOORS = (
         "fusion",
         "lights",
         "anchor",
+        "onlooker",
         "retarget",
         "room",
     }

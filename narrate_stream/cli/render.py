@@ -89,7 +89,7 @@ def open_drive(path: Path) -> tuple[Any, Driver]:
     from narrate_stream.drivers.mesh import MeshDriver
     from narrate_stream.media import FileSource
 
-    return FileSource(path), MeshDriver()
+    return FileSource(path), MeshDriver(patient=True)
 
 
 def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
