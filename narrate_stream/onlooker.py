@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.fusion import guessed_camera, portrait_framing
+from narrate_stream.fusion import guessed_camera
 from narrate_stream.ops.limits import eased
 from narrate_stream.ops.sightline import seeming_share, shown_turn
 from narrate_stream.renderer import Framing
@@ -17,15 +17,17 @@ SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm
 
 
 class Onlooker:
-    """Who sees the part of the portrait that `framing` shows (None: all of it), and takes it for a picture by the usual
-    lens, as the driver is tracked under. See `ops.sightline`."""
+    """Who sees the part of the portrait that `framing` shows, and takes it for a picture by the usual lens, under which
+    the driver is tracked as well: see `ops.sightline`. None: somebody who knows the lens, so that turns are what they
+    are; of scripted motion, which was never filmed, that is wanted."""
 
     def __init__(self, model: HybridModel, framing: Framing | None) -> None:
-        self._camera, self._guessed = model.camera, guessed_camera(framing or portrait_framing(model, None))
-        self._place = model.translation.astype(np.float64)
-        self._shape = model.neutral.astype(np.float64)
-        pose = model.rotation.astype(np.float64), self._place
-        self._share = seeming_share(self._shape, pose, model.camera, self._guessed)
+        self._camera = self._guessed = model.camera
+        self._place, self._share = model.translation.astype(np.float64), np.ones(3)
+        if framing is not None:
+            self._guessed = guessed_camera(framing)
+            shape, pose = model.neutral.astype(np.float64), (model.rotation.astype(np.float64), self._place)
+            self._share = seeming_share(shape, pose, self._camera, self._guessed)
 
     def asked(self, turn: F64) -> F64:
         """(3, 3) how far the portrait has to turn to be seen as turned by `turn` (3, 3)."""

@@ -61,7 +61,8 @@ class Pipeline:
         self.relighter: LightMapRelighter | ExactRelighter
         self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
         retargeter = FirstOrderRetargeter if transfer == "first-order" else Retargeter
-        self.retarget = retargeter(model, motion, framing=self.framing)
+        neutral = getattr(driver, "neutral", None)  # of what was not filmed
+        self.retarget = retargeter(model, motion, framing=self.framing if neutral is None else None)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
         self._room = Room()
@@ -71,7 +72,6 @@ class Pipeline:
         self._presence = Presence(model, idle)
         self._time: float | None = None
         self._calibrate = False
-        neutral = getattr(driver, "neutral", None)
         if neutral is not None:
             self.retarget.calibrate(neutral)
 

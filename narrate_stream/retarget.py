@@ -132,8 +132,9 @@ class Retargeter:
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait. held_back: (3,)
-    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`. framing: what of the portrait is
-    shown, None: all of it (`ops.sightline`). anchored: what comes has been through an `Anchor` already.
+    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`. framing: the part of the portrait
+    in which relative motion has to look like the driver's, see `Onlooker`. anchored: what comes has been through an
+    `Anchor` already.
     """
 
     def __init__(
@@ -215,20 +216,23 @@ class Retargeter:
         )
 
     def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
-        own, before = self.model.translation.astype(np.float64), reference.motion
-        if self._onlooker is None:
+        own, before, onlooker = self.model.translation.astype(np.float64), reference.motion, self._onlooker
+        if onlooker is None:
             turn, shift = motion.rotation @ self.model.rotation.T.astype(np.float64), motion.translation - own
         else:
-            turn = self._onlooker.asked(motion.rotation @ before.rotation.T.astype(np.float64))
-            shift = motion.translation - before.translation
+            turn, shift = (
+                motion.rotation @ before.rotation.T.astype(np.float64),
+                motion.translation - before.translation,
+            )
+            turn = onlooker.asked(turn)
         vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
         shift = self._shift_filter(shift, seconds)
         turn, self.held_back = eased_turn(turn)
-        if self._onlooker is not None:
+        if onlooker is not None:
             size = face_ratio(self.model.neutral, before.landmarks)
-            shift = self._onlooker.carried(shift, -float(before.translation[2]), size)
-            turn = self._onlooker.facing(turn, shift)
+            shift = onlooker.carried(shift, -float(before.translation[2]), size)
+            turn = onlooker.facing(turn, shift)
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
 

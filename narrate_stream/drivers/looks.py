@@ -40,7 +40,9 @@ def plain_share() -> F64:
 def mirrored(marks: F64, width: int) -> F64:
     """(N, 478, 3) or (N, 468, 3) landmarks as they lie in the picture's mirror image, and each under the name of its
     partner."""
-    out = marks[:, canonical().mirror[: marks.shape[1]]] if marks.shape[0] else marks.copy()
+    if not len(marks):
+        return marks
+    out = marks[:, canonical().mirror[: marks.shape[1]]]
     out[..., 0] = width - 1 - out[..., 0]
     return out
 
