@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from narrate_stream.anchor import Anchor
 from narrate_stream.bundle import HybridModel
-from narrate_stream.onlooker import Onlooker
+    def _expression(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lift import CORNERS, IRISES
 from narrate_stream.ops.limits import eased, eased_turn
@@ -167,6 +167,7 @@ class Retargeter:
         self._shift_filter = OneEuro(4.0, 4.0, PROMPT)
         self._face_filter = OneEuro(5.0, 4.0, PROMPT)
         self._gaze_filter = OneEuro(6.0, 8.0, PROMPT)
+        self._prior = ExpressionPrior()
         self._gaze = np.zeros((2, 2))
         self.held_back = np.zeros(3)
         self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
@@ -208,7 +209,7 @@ class Retargeter:
         motion = self._anchor(motion) if self._anchor else motion
         pose = self._pose(motion, self.reference, seconds)
         share = openness(motion.landmarks, self.reference.open)
-        offsets = self._expression(motion, self.reference, share)
+        offsets = self._expression(motion, self.reference, share, seconds)
         offsets = self._face_filter(offsets, seconds)
         gaze = self._look(motion, self.reference, share, seconds)
         return AvatarMotion(
@@ -220,10 +221,8 @@ class Retargeter:
         if onlooker is None:
             turn, shift = motion.rotation @ self.model.rotation.T.astype(np.float64), motion.translation - own
         else:
-            turn, shift = (
-                motion.rotation @ before.rotation.T.astype(np.float64),
-                motion.translation - before.translation,
-            )
+            turn = motion.rotation @ before.rotation.T.astype(np.float64)
+            shift = motion.translation - before.translation
             turn = onlooker.asked(turn)
         vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
@@ -236,14 +235,21 @@ class Retargeter:
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
 
+<<<<<<< HEAD
     def _expression(self, motion: Motion, reference: Reference, share: F64) -> F64:
+=======
+    def _shift(self, motion: Motion, reference: Reference) -> F64:
+        """(3,) cm the driver moved, as the portrait's lens would see it: the driver is tracked under the usual field
+        of view."""
+        usual = FOCAL_FACTOR * max(self.model.frame_size) * self.model.crop[2]
+        lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
+        return np.asarray((motion.translation - reference.motion.translation) * lens, np.float64)
+
+    def _expression(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
+>>>>>>> fcf09962e0c9000882da2002727811565c0a0eb9
         """(468, 3) cm in the portrait's head space; share: how open the eyes are."""
-        face, base, own = (
-            motion.landmarks.astype(np.float64),
-            reference.motion.landmarks.astype(np.float64),
-            self.model.neutral,
-        )
-        offsets = (face - base)[:468]
+        base, own = reference.motion.landmarks.astype(np.float64), self.model.neutral
+        offsets = self._prior(motion, base, seconds)
         width = float(np.linalg.norm(own[234] - own[454]) / max(float(np.linalg.norm(base[234] - base[454])), 1e-6))
         offsets *= np.clip(width, 0.8, 1.25)
         mouth = float(

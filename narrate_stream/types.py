@@ -51,7 +51,7 @@ class Motion:
     rotation: (3, 3) camera_from_head of the driver's head; translation: (3,) cm, head origin in camera space.
     landmarks: (478, 3) cm, the face in head space (canonical axes), expression and identity together.
     pixels: (478, 2) the same landmarks in the driving frame, pixels; size: (width, height) of that frame.
-    confidence: 0..1.
+    confidence: 0..1. measured: a detector saw the landmarks, with its noise and not their depth; a script knows them.
     """
 
     rotation: Array
@@ -60,6 +60,7 @@ class Motion:
     pixels: Array
     size: tuple[int, int]
     confidence: float = 1.0
+    measured: bool = False
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ CHANNELS = (*_MIDDLE, *(name + side for name in _PAIRED for side in ("Left", "Ri
 """All 52 of ARKit's names. `tongueOut` is taken and shows nothing: the landmark face has no tongue."""
 
 # rows of the lips, corner to corner, from the outline inward
-_UPPER = ((185, 40, 39, 37, 0, 267, 269, 270, 409), (184, 74, 73, 72, 11, 302, 303, 304, 408),
+UPPER = ((185, 40, 39, 37, 0, 267, 269, 270, 409), (184, 74, 73, 72, 11, 302, 303, 304, 408),
           (183, 42, 41, 38, 12, 268, 271, 272, 407), UPPER_LIP)  # fmt: skip
-_LOWER = ((146, 91, 181, 84, 17, 314, 405, 321, 375), (77, 90, 180, 85, 16, 315, 404, 320, 307),
+LOWER = ((146, 91, 181, 84, 17, 314, 405, 321, 375), (77, 90, 180, 85, 16, 315, 404, 320, 307),
           (96, 89, 179, 86, 15, 316, 403, 319, 325), LOWER_LIP)  # fmt: skip
 _CORNERS = (61, 76, 62, 78, 291, 306, 292, 308)
 _CHIN = (152, 175, 199, 200, 148, 377, 176, 400, 149, 378, 150, 379, 136, 365, 172, 397)
@@ -88,9 +88,9 @@ def lips(upper: Callable[[float], Move], lower: Callable[[float], Move]) -> Hand
     the corners take the mean of both."""
     points = canonical().landmarks
     width = float(points[291, 0])
-    place = {i: float(np.clip(points[i, 0] / width, -1, 1)) for row in (*_UPPER, *_LOWER, _CORNERS) for i in row}
-    out: Handles = {i: upper(place[i]) for row in _UPPER for i in row}
-    out.update({i: lower(place[i]) for row in _LOWER for i in row})
+    place = {i: float(np.clip(points[i, 0] / width, -1, 1)) for row in (*UPPER, *LOWER, _CORNERS) for i in row}
+    out: Handles = {i: upper(place[i]) for row in UPPER for i in row}
+    out.update({i: lower(place[i]) for row in LOWER for i in row})
     for i in _CORNERS:
         x, y, z = np.mean([upper(place[i]), lower(place[i])], 0)
         out[i] = float(x), float(y), float(z)
@@ -203,9 +203,9 @@ def _middle_face() -> dict[str, F64]:
 @lru_cache(maxsize=1)
 def jaw_weights() -> F64:
     """(468,) how far each landmark turns with the lower jaw: 1 on chin and lower lip, 0 from the upper lip upward."""
-    handles: dict[int, float] = {i: 0.0 for row in _UPPER for i in row}
+    handles: dict[int, float] = {i: 0.0 for row in UPPER for i in row}
     points = canonical().landmarks
-    for row in _LOWER:
+    for row in LOWER:
         for i in row:
             handles[i] = 1.0 - 0.5 * float(np.clip(abs(points[i, 0]) / points[291, 0], 0, 1)) ** 2.2
     handles.update(dict.fromkeys(_CORNERS, 0.42))
@@ -246,7 +246,7 @@ def close_lips(points: F64, amount: float) -> F64:
     if amount <= 0:
         return points
     out = points.copy()
-    for rows, others, share in ((_UPPER, _LOWER, 0.25), (_LOWER, _UPPER, 0.75)):
+    for rows, others, share in ((UPPER, LOWER, 0.25), (LOWER, UPPER, 0.75)):
         gap = points[list(others[3]), 1:] - points[list(rows[3]), 1:]
         for row in rows:
             out[list(row), 1:] += share * amount * gap

@@ -51,6 +51,7 @@ class MeshDriver:
             landmarks=points.astype(np.float32),
             pixels=marks[:, :2].astype(np.float32),
             size=(w, h),
+            measured=True,
         )
 
     def close(self) -> None:
