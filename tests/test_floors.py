@@ -26,6 +26,7 @@ FLOORS = (
         "lights",
         "anchor",
         "onlooker",
+        "lips",
         "retarget",
         "room",
     }
