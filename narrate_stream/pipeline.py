@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from narrate_stream.backdrops import Backdrop
 from narrate_stream.bundle import HybridModel
 from narrate_stream.dimmer import Dimmer
+from narrate_stream.drivers.clip import sharpened
 from narrate_stream.drivers.first_order import FirstOrderRetargeter
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import fuse, head_framing, portrait_framing
@@ -115,6 +117,10 @@ class Pipeline:
     def motion(self) -> AvatarMotion:
         """The avatar's last motion, before the viewer's turn."""
         return self._presence.motion
+
+    def look_again(self, frames: Iterable[Frame], motions: list[Motion | None]) -> list[Motion | None]:
+        """Offline: what was seen in the frames of a clip (at least one face), more exactly; see `drivers.clip`."""
+        return sharpened(frames, motions, self.retarget.calmest([m for m in motions if m is not None]))
 
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Offline: lets the retargeter see the whole clip before it plays."""

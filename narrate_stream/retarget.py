@@ -128,6 +128,11 @@ def openness(face: NDArray[np.floating[Any]], reference: F64) -> F64:
     return np.asarray(now / np.maximum(reference, 0.04))
 
 
+def calmed(filter_of: OneEuro, value: F64, motion: Motion, seconds: float) -> F64:
+    """`value` without the noise of a detector; what none measured (`Motion.measured`) keeps its edges."""
+    return filter_of(value, seconds) if motion.measured else value
+
+
 class Retargeter:
     """Turns `Motion` into `AvatarMotion` for one model. Holds the neutral and the filters, nothing else.
 
@@ -177,16 +182,17 @@ class Retargeter:
         self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
 
     def rehearse(self, motions: list[Motion | None]) -> None:
-        """Chooses the reference from a whole clip: the most neutral moment, or for absolute motion the one most like
-        the portrait in the frame."""
+        """Chooses the reference from a whole clip."""
         seen = [m for m in motions if m is not None]
         if not seen:
             return
-        if self._anchor is None:
-            calm = most_neutral(seen)
-            self.calibrate(replace(calm, landmarks=with_usual_eyes(calm, seen)))
-        else:
-            self.calibrate(min(seen, key=self._anchor.distance))
+        calm = self.calmest(seen)
+        self.calibrate(calm if self._anchor else replace(calm, landmarks=with_usual_eyes(calm, seen)))
+
+    def calmest(self, seen: list[Motion]) -> Motion:
+        """The moment of a clip that stands for the portrait: the most neutral one, or for absolute motion the one most
+        like the portrait in the frame."""
+        return min(seen, key=self._anchor.distance) if self._anchor else most_neutral(seen)
 
     def refine(self, motion: Motion, seconds: float) -> None:
         """Live: the first good moment is the neutral at once; calmer ones of the first seconds replace it."""
@@ -204,7 +210,7 @@ class Retargeter:
         pose = self._pose(motion, self.reference, seconds)
         share = openness(motion.landmarks, self.reference.open)
         offsets = self._expression(motion, self.reference, share, seconds)
-        offsets = self._face_filter(offsets, seconds)
+        offsets = calmed(self._face_filter, offsets, motion, seconds)
         gaze = self._look(motion, self.reference, share, seconds)
         return AvatarMotion(
             pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[JAW_INDEX].mean(0).astype(np.float32)
@@ -216,9 +222,10 @@ class Retargeter:
             turn, shift = now @ self.model.rotation.T, motion.translation - self.model.translation
         else:
             turn, shift = now @ reference.motion.rotation.T, self._shift(motion, reference)
-        vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
+        vector = np.degrees(Rotation.from_matrix(turn).as_rotvec())
+        vector = calmed(self._pose_filter, vector, motion, seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
-        shift = self._shift_filter(shift, seconds)
+        shift = calmed(self._shift_filter, shift, motion, seconds)
         turn, self.held_back = eased_turn(turn)
         if self.mode == "relative":
             shift = softly(shift, SHIFT_LIMIT)
@@ -299,4 +306,4 @@ class Retargeter:
         if share.mean() > 0.45:
             change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
             self._gaze = softly(GAZE_GAIN * change * self._own_widths[:, None], GAZE_LIMIT)
-        return self._gaze_filter(self._gaze, seconds)
+        return calmed(self._gaze_filter, self._gaze, motion, seconds)

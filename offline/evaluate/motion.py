@@ -177,7 +177,7 @@ def reenacted(case: Case) -> Iterator[tuple[Frame, Image]]:
     driver = MeshDriver()
     pipeline = stage(case, driver)
     try:
-        motions = [driver(frame) for frame in case.clip.source]
+        motions = pipeline.look_again(case.clip.source, [driver(frame) for frame in case.clip.source])
         pipeline.rehearse(motions)
         for frame, motion in zip(case.clip.source, motions, strict=True):
             image = pipeline.play(frame, motion).image
