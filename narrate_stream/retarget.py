@@ -42,6 +42,7 @@ OVERLAP = 0.04  # cm by which shut lips overlap
 LID_OVERLAP, LID_LIFT = 0.28, 0.08  # cm by which a shut lower lid goes on behind the upper one: its soft rim is hidden
 WIDE_EYES = 0.4  # of the portrait's own opening: how much farther its lids go apart, approached softly
 SHUT, NEARLY_SHUT = 0.06, 0.15  # lid openings over eye width: what the detector reports for shut eyes; where it errs
+WINK, TOGETHER = (0.6, 0.9), 0.8  # openness of the wider eye from which the other winks; how much else they share
 PROMPT = 5.0  # Hz: how soon the filters learn that something moves; blinks last a tenth of a second
 GAZE_GAIN = np.array([1.5, 1.2])  # the detector's irises travel less than eyes do, most of all sideways
 GAZE_LIMIT = 0.95  # cm the iris may leave its place in the portrait, approached softly
@@ -123,9 +124,11 @@ def closed_fully(aspect: F64) -> F64:
 
 
 def openness(face: NDArray[np.floating[Any]], reference: F64) -> F64:
-    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference, whose `Reference.open` this is."""
-    now = closed_fully(lid_openings(face) / eye_widths(face))
-    return np.asarray(now / np.maximum(reference, 0.04))
+    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference, whose `Reference.open` this is. Both
+    close together but in a wink, when one stays wide open: of a turned face the detector sees one only."""
+    now = closed_fully(lid_openings(face) / eye_widths(face)) / np.maximum(reference, 0.04)
+    wink = np.clip((now.max() - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)
+    return np.asarray(now - (1 - wink) * TOGETHER * (now - now.min()))
 
 
 def calmed(filter_of: OneEuro, value: F64, motion: Motion, seconds: float) -> F64:
