@@ -11,6 +11,7 @@ import numpy as np
 
 from narrate_stream.backdrops import Backdrop
 from narrate_stream.bundle import HybridModel
+from narrate_stream.calibration import Calibration
 from narrate_stream.dimmer import Dimmer
 from narrate_stream.drivers.clip import sharpened
 from narrate_stream.drivers.first_order import FirstOrderRetargeter
@@ -72,8 +73,10 @@ class Pipeline:
         self._presence = Presence(model, idle)
         self._time: float | None = None
         self._calibrate = False
+        self.calibration: Calibration | None = Calibration()  # None: the neutral is known before it plays
         neutral = getattr(driver, "neutral", None)
         if neutral is not None:
+            self.calibration = None
             self.retarget.calibrate(neutral)
 
     # ---- the journey
@@ -104,10 +107,21 @@ class Pipeline:
 
     def follow(self, motion: Motion, seconds: float) -> AvatarMotion:
         """The avatar's motion while the driver's face is seen."""
-        if self._calibrate:
-            self._calibrate = False
-            self.retarget.calibrate(motion)
+        self._find_neutral(motion, seconds)
         return self._presence.follow(self.retarget(motion, seconds), seconds)
+
+    def _find_neutral(self, motion: Motion, seconds: float) -> None:
+        if self._calibrate:
+            self.calibration = self.calibration or Calibration()
+            self.calibration.set(motion)
+            self.retarget.calibrate(motion)
+            self._calibrate = False
+        if self.calibration is None:
+            return
+        before = self.calibration.neutral
+        neutral = self.calibration(motion, seconds)
+        if neutral is not before:
+            self.retarget.calibrate(neutral)
 
     def hold(self, seconds: float) -> AvatarMotion:
         """The avatar's motion while no face is seen: eases to the portrait, and then idles or stays there."""
@@ -124,6 +138,7 @@ class Pipeline:
 
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Offline: lets the retargeter see the whole clip before it plays."""
+        self.calibration = None
         if getattr(self.driver, "neutral", None) is None:
             self.retarget.rehearse(motions)
 
@@ -179,7 +194,8 @@ class Pipeline:
         self._calibrate = True
 
     def state(self) -> dict[str, Any]:
-        """Light and grade, view, background, whether a face is followed, what of its pose is held back: JSON-ready."""
+        """Light and grade, view, background, whether a face is followed, what of its pose is held back, how well its
+        neutral is known: JSON-ready."""
         yaw, pitch, roll = (round(float(a), 1) for a in angles_from_rotation(self.motion.pose.rotation))
         return {
             "light": self._light_name,
@@ -190,8 +206,14 @@ class Pipeline:
             "idle": self._presence.idles,
             "pose": {"yaw": yaw, "pitch": pitch, "roll": roll},
             "held_back": self._held_back(),
+            "calibration": self._calibration(),
             "model": self.model.name,
         }
+
+    def _calibration(self) -> dict[str, Any] | None:
+        """How far the driver's neutral can be trusted, 0..1, and whether it was set by hand; None when it is known."""
+        found = self.calibration
+        return None if found is None else {"score": round(found.score, 2), "by_hand": found.by_hand}
 
     def _held_back(self) -> dict[str, float]:
         """Degrees of the driver's turn that the model does not follow, by angle; empty within its limits."""

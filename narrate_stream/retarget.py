@@ -150,9 +150,6 @@ class Retargeter:
     ) -> None:
         self.model, self.mode = model, mode
         self.reference: Reference | None = None
-        self.fixed = False
-        self._best = np.inf
-        self._age = 0.0
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
         mouth = MOUTH_INDEX[model.neutral[MOUTH_INDEX, 1] > model.neutral[[78, 308], 1].mean() - 0.05]
@@ -175,11 +172,7 @@ class Retargeter:
         self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
 
     def calibrate(self, motion: Motion) -> None:
-        """This moment is the driver's neutral from now on."""
-        self._take(motion)
-        self.fixed = True
-
-    def _take(self, motion: Motion) -> None:
+        """This moment is the driver's neutral from now on; live, `calibration` finds it."""
         seen = self._anchor.hold(motion) if self._anchor else motion
         openings = lid_openings(seen.landmarks)
         self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
@@ -197,17 +190,10 @@ class Retargeter:
         like the portrait in the frame."""
         return min(seen, key=self._anchor.distance) if self._anchor else most_neutral(seen)
 
-    def refine(self, motion: Motion, seconds: float) -> None:
-        """Live: the first good moment is the neutral at once; calmer ones of the first seconds replace it."""
-        self._age += seconds
-        score = neutral_score(motion)
-        if not self.fixed and (self.reference is None or (self._age < 4 and score < self._best - 0.05)):
-            self._best = score
-            self._take(motion)
-
     def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
-        """The avatar's motion of this moment, `seconds` after the last one."""
-        self.refine(motion, seconds)
+        """The avatar's motion of this moment, `seconds` after the last one; without a neutral this moment is it."""
+        if self.reference is None:
+            self.calibrate(motion)
         assert self.reference is not None
         motion = self._anchor(motion) if self._anchor else motion
         pose = self._pose(motion, self.reference, seconds)
