@@ -32,6 +32,7 @@ UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_
 LID_OVERLAP, LID_LIFT = 0.28, 0.08  # cm by which a shut lower lid goes on behind the upper one: its soft rim is hidden
 WIDE_EYES = 0.4  # of the portrait's own opening: how much farther its lids go apart, approached softly
 SHUT, NEARLY_SHUT = 0.06, 0.15  # lid openings over eye width: what the detector reports for shut eyes; where it errs
+WINK, TOGETHER = (0.6, 0.9), 0.8  # openness of the wider eye from which the other winks; how much else they share
 PROMPT = 5.0  # Hz: how soon the filters learn that something moves; blinks last a tenth of a second
 GAZE_GAIN = np.array([1.5, 1.2])  # the detector's irises travel less than eyes do, most of all sideways
 GAZE_LIMIT = 0.95  # cm the iris may leave its place in the portrait, approached softly
@@ -108,9 +109,16 @@ def closed_fully(aspect: F64) -> F64:
 
 
 def openness(face: NDArray[np.floating[Any]], reference: F64) -> F64:
-    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference, whose `Reference.open` this is."""
-    now = closed_fully(lid_openings(face) / eye_widths(face))
-    return np.asarray(now / np.maximum(reference, 0.04))
+    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference, whose `Reference.open` this is. Both
+    close together but in a wink, when one stays wide open: of a turned face the detector sees one only."""
+    now = closed_fully(lid_openings(face) / eye_widths(face)) / np.maximum(reference, 0.04)
+    wink = np.clip((now.max() - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)
+    return np.asarray(now - (1 - wink) * TOGETHER * (now - now.min()))
+
+
+def calmed(filter_of: OneEuro, value: F64, motion: Motion, seconds: float) -> F64:
+    """`value` without the noise of a detector; what none measured (`Motion.measured`) keeps its edges."""
+    return filter_of(value, seconds) if motion.measured else value
 
 
 class Retargeter:
@@ -134,9 +142,6 @@ class Retargeter:
         self.model, self.mode = model, mode
         self._onlooker = Onlooker(model, framing) if mode == "relative" else None
         self.reference: Reference | None = None
-        self.fixed = False
-        self._best = np.inf
-        self._age = 0.0
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
         self._lips = Lips(model, relative=mode == "relative")
@@ -150,45 +155,35 @@ class Retargeter:
         self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
 
     def calibrate(self, motion: Motion) -> None:
-        """This moment is the driver's neutral from now on."""
-        self._take(motion)
-        self.fixed = True
-
-    def _take(self, motion: Motion) -> None:
+        """This moment is the driver's neutral from now on; live, `calibration` finds it."""
         seen = self._anchor.hold(motion) if self._anchor else motion
         openings = lid_openings(seen.landmarks)
         self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
 
     def rehearse(self, motions: list[Motion | None]) -> None:
-        """Chooses the reference from a whole clip: the most neutral moment, or for absolute motion the one most like
-        the portrait in the frame."""
+        """Chooses the reference from a whole clip."""
         seen = [m for m in motions if m is not None]
         if not seen:
             return
-        if self._anchor is None:
-            calm = most_neutral(seen)
-            self._lips.rehearse([m.landmarks for m in seen])
-            self.calibrate(replace(calm, landmarks=with_usual_eyes(calm, seen)))
-        else:
-            self.calibrate(min(seen, key=self._anchor.distance))
+        self._lips.rehearse([m.landmarks for m in seen])
+        calm = self.calmest(seen)
+        self.calibrate(calm if self._anchor else replace(calm, landmarks=with_usual_eyes(calm, seen)))
 
-    def refine(self, motion: Motion, seconds: float) -> None:
-        """Live: the first good moment is the neutral at once; calmer ones of the first seconds replace it."""
-        self._age += seconds
-        score = neutral_score(motion)
-        if not self.fixed and (self.reference is None or (self._age < 4 and score < self._best - 0.05)):
-            self._best = score
-            self._take(motion)
+    def calmest(self, seen: list[Motion]) -> Motion:
+        """The moment of a clip that stands for the portrait: the most neutral one, or for absolute motion the one most
+        like the portrait in the frame."""
+        return min(seen, key=self._anchor.distance) if self._anchor else most_neutral(seen)
 
     def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
-        """The avatar's motion of this moment, `seconds` after the last one."""
-        self.refine(motion, seconds)
+        """The avatar's motion of this moment, `seconds` after the last one; without a neutral this moment is it."""
+        if self.reference is None:
+            self.calibrate(motion)
         assert self.reference is not None
         motion = self._anchor(motion) if self._anchor else motion
         pose = self._pose(motion, self.reference, seconds)
         share = openness(motion.landmarks, self.reference.open)
         offsets = self._expression(motion, self.reference, share, seconds)
-        offsets = self._face_filter(offsets, seconds)
+        offsets = calmed(self._face_filter, offsets, motion, seconds)
         gaze = self._look(motion, self.reference, share, seconds)
         return AvatarMotion(
             pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[JAW_INDEX].mean(0).astype(np.float32)
@@ -199,14 +194,13 @@ class Retargeter:
         if onlooker is None:
             turn, shift = motion.rotation @ self.model.rotation.T.astype(np.float64), motion.translation - own
         else:
-            turn, shift = (
-                motion.rotation @ before.rotation.T.astype(np.float64),
-                motion.translation - before.translation,
-            )
+            turn = motion.rotation @ before.rotation.T.astype(np.float64)
+            shift = motion.translation - before.translation
             turn = onlooker.asked(turn)
-        vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
+        vector = np.degrees(Rotation.from_matrix(turn).as_rotvec())
+        vector = calmed(self._pose_filter, vector, motion, seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
-        shift = self._shift_filter(shift, seconds)
+        shift = calmed(self._shift_filter, shift, motion, seconds)
         turn, self.held_back = eased_turn(turn)
         if onlooker is not None:
             size = face_ratio(self.model.neutral, before.landmarks)
@@ -255,4 +249,4 @@ class Retargeter:
         if share.mean() > 0.45:
             change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
             self._gaze = softly(GAZE_GAIN * change * self._own_widths[:, None], GAZE_LIMIT)
-        return self._gaze_filter(self._gaze, seconds)
+        return calmed(self._gaze_filter, self._gaze, motion, seconds)

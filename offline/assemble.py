@@ -13,13 +13,13 @@ from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
-from offline import complete, layers, outline, parts, rig, sheets
+from offline import complete, layers, outline, parts, rig, sheets, shell, side
 from offline.bake import pack_surface
 from offline.geometry import Surface
 from offline.headfit import HeadFit
 from offline.layers import OPEN_MOUTH, WIDE_MOUTH
 from offline.maps import Maps
-from offline.materials import pack_material
+from offline.materials import DRY, pack_material
 from offline.preprocess import OVAL, Portrait
 
 F64 = NDArray[np.float64]
@@ -45,16 +45,16 @@ def assemble_mesh(
     if turned:
         cells.append(layers.mirror_cell(colours, marks, alpha))
     mirror_at = cells[-1].origin
-    cells.append(complete.shell_cell(surface.shell, w))
+    cells += [shell.shell_cell(surface.shell, w), side.side_cell(w)]
     places, height = layers.pack(cells, w, h)
     by_name = dict(zip((c.name for c in cells), places, strict=True))
     mesh = parts.MeshParts()
     mirror = np.subtract(by_name["mirror"], mirror_at) if turned else None
     rig.add_face(mesh, fit, marks, surface, portrait.camera, alpha, mirror)
-    skin_at = partial(complete.texture_at, fit, surface.shell, w, by_name["shell"])
-    outline.add_outline(mesh, fit, marks, surface, portrait.camera, alpha, colours, skin_at)
+    side_at = partial(side.places, cell=cells[-1], place=by_name["side"])
+    outline.add_outline(mesh, fit, marks, surface, portrait.camera, alpha, colours, side_at)
     sheets.add_rest(mesh, fit, marks, surface, portrait.camera, alpha, portrait.borders)
-    complete.add_shell(mesh, fit, surface, portrait.camera, alpha, by_name["shell"])
+    shell.add_shell(mesh, fit, surface, portrait.camera, alpha, by_name["shell"])
     for cell, place in zip(cells, places, strict=True):
         if "eyeball" in cell.name or "iris" in cell.name:
             rig.add_eye(
@@ -62,7 +62,9 @@ def assemble_mesh(
             )
     if opening <= OPEN_MOUTH:
         outline.add_lip_insides(mesh, fit, marks, portrait.camera)
-    rig.add_mouth(mesh, fit, portrait.camera, {c.name: c for c in cells}, by_name)
+    named = {c.name: c for c in cells}
+    outline.add_mouth_bag(mesh, fit, marks, portrait.camera, named["mouth cavity"], by_name["mouth cavity"])
+    rig.add_mouth(mesh, fit, portrait.camera, named, by_name)
     return mesh.finish(), cells, places, height
 
 
@@ -130,6 +132,14 @@ def assemble_atlas(
             continue
         if cell.name == "shell":
             texture[box], flat[box], surface[box] = complete.shell_textures(fit, solid, painted, colours, maps.light)
+            material[box] = pack_material(painted.along, np.zeros((ch, cw)), painted.hair)
+            cover[box] = 255
+            continue
+        if cell.name == "side":
+            texture[box], flat[box], surface[box] = side_textures(
+                portrait, fit, solid, colours, painted, alpha, maps, cell
+            )
+            material[box] = pack_material(np.zeros((ch, cw, 3)), np.full((ch, cw), DRY), np.zeros((ch, cw)))
             cover[box] = 255
             continue
         own = not ("teeth" in cell.name or cell.name in ("tongue", "mouth cavity"))
@@ -157,9 +167,38 @@ def assemble_atlas(
     }
 
 
+def side_textures(
+    portrait: Portrait,
+    fit: HeadFit,
+    solid: Surface,
+    colours: Image,
+    painted: complete.ShellPaint,
+    alpha: Array,
+    maps: Maps,
+    cell: layers.Cell,
+) -> tuple[Image, Image, NDArray[np.uint8]]:
+    """Texture, albedo (both sRGB bytes) and packed surface of the cheeks' sides."""
+    rows, columns = cell.alpha.shape
+    rim = outline.rim_of(fit, portrait.landmarks, portrait.camera)
+    at, step = side.on_loop(rim.pixels, columns), side.on_loop(rim.step, columns)
+    inside = side.seen(maps.normal, (at - 0.4 * step)[None])[0]
+    normal = side.side_normals(inside, step, rows)
+    z = side.on_loop(rim.z[:, None], columns)[:, 0] - side.back_of(rows)
+    points = portrait.camera.unproject(np.broadcast_to(at, (rows, columns, 2)), z)
+    there = shell.texture_at(fit, solid.shell, portrait.image.shape[1], (0, 0), points.reshape(-1, 3))
+    behind = side.seen(painted.colour.astype(np.float32), there[:, :2].reshape(rows, columns, 2))
+    both = np.concatenate([maps.albedo, linear_table()[colours]], -1)
+    brim = side.Brim(rim.pixels, rim.step)
+    bare, hair = outline.beside_side(rim, colours, alpha)
+    far, hairy = side.what_follows(maps.albedo, brim, bare, hair, behind)
+    made = side.side_colours(both, brim, far, hairy, delight.shading_of(maps.light, normal))
+    flat, texture = (np.asarray(srgb_from_linear(a) * 255 + 0.5, np.uint8) for a in made)
+    return texture, flat, pack_surface(normal, np.ones((rows, columns)), cell.gloss * cell.alpha)
+
+
 def seen_from_canvas(cell: layers.Cell, portrait: Portrait) -> NDArray[Any] | tuple[float, float]:
     """(2,) the canvas pixel where a cell is seen, which is as dark as it is there; NOWHERE for the head's far side."""
-    if cell.name == "shell":
+    if cell.name in ("shell", "side"):
         return NOWHERE
     if cell.origin == (0, 0) or "mouth" in cell.name:
         return np.asarray(portrait.landmarks[[13, 14], :2].mean(0))

@@ -123,7 +123,7 @@ def build(
     steps.done("light transport")
     maps = canvas_maps(portrait, fit, surface, colours, openness(horizons, surface.normal), seen)
     steps.done("light and albedo")
-    painted = complete.paint_shell(fit, surface, portrait.camera, alpha, maps.albedo)
+    painted = complete.paint_shell(fit, surface, portrait.camera, alpha, maps.albedo, colours)
     atlas = assemble_atlas(portrait, fit, surface, colours, painted, alpha, maps, cells, places, height)
     steps.done("atlas")
     h, w = picture.image.shape[:2]

@@ -13,7 +13,7 @@ from narrate_stream.types import Array
 from offline.multigrid import Membrane, solve
 
 F64 = NDArray[np.float64]
-JAW = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
+JAW = (136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365)
 
 
 def rest_depth(

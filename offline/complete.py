@@ -1,8 +1,8 @@
-"""Skin and hair where the camera did not see: the head's shell as a part of the mesh with a texture of its own.
+"""Skin and hair where the camera did not see: the texture of the head's shell.
 
-The shell lies a little behind face and sheet, so that at rest nothing of it shows; a turn bares it at the far cheek,
-under the chin, behind the ears and at the back. Its texture is the photograph where that saw it squarely, the other
-half's mirrored where only that was seen, and filled in smoothly elsewhere.
+A turn bares it at the far cheek, under the chin, behind the ears and at the back. Its texture is the photograph where
+that saw it squarely, the other half's mirrored where only that was seen, hair as it goes on from the outline, and skin
+filled in smoothly elsewhere.
 
 Convention: texture rows run from the crown to the neck, columns round the head as in `offline/headfit.py`.
 """
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.geometry import Camera
@@ -23,117 +22,40 @@ from offline.albedo import shading_of
 from offline.bake import pack_surface
 from offline.geometry import Surface
 from offline.headfit import HeadFit
-from offline.layers import Cell
-from offline.parts import F64, MeshParts, head_weight, sample, smoothstep
+from offline.parts import F64, head_weight, sample, smoothstep
 from offline.preprocess import push_pull
-from offline.scalp import grown_hair, like_skin
-from offline.sheets import CELLS, behind_jaw
-from offline.template import facing_of, own_directions, shoulders
+from offline.scalp import EDGE, continued, dipped, ends_of, grown_hair, like_skin, seen_hair
+from offline.shell import beside_ears, texels
+from offline.template import facing_of, own_directions
 
-TEXELS = 4  # per cell of the shell's grid, at most
-BEHIND, BEHIND_LOW = 0.45, 1.8  # cm the shell stays behind what the photograph shows; the same below the jaw
-SCALP_INSET, FACE_INSET = 0.1, 0.5  # cm the shell stays inside the template, at the hair and at the face
-COARSE = 2  # every second row and column of the shell becomes a part of the mesh
-JAW_CELL = 1.6  # cm: about a cell of that, under the chin
-INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
-EAR_AT, EAR_WIDE, EAR_HIGH, TEMPLE = 98.0, 24.0, 28.0, 7.3  # degrees; cm: half a head's width between its ears
-SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 SQUARE, GRAZING = 0.32, 0.12  # cosine to the viewer at which the photograph is taken as it is, and not at all
 SCALP_ASIDE, SCALP_LOW = 95.0, -32.0  # degrees: behind and above there is hair, not cheek
 BARE_EAR = 15.0  # degrees that the skin goes on farther back at the ears
 SCALP_HIGH = 32.0  # the same above the forehead
-FEW = 0.004  # of the texture: with less hair than this seen the head is bald
+CROWN = 30.0, 50.0, 60.0  # degrees above the face's axis
+ABOVE_EARS = 5.0, 15.0  # the same where the camera does not see it
+SOME_HAIR, LONG_HAIR = (0.25, 0.5), (0.6, 0.85)  # of what is seen there: from where on it hangs down, and goes on
 BROAD = 3.0  # cells of the shell over which its normals are averaged
 BRIGHTER = 0.4, 2.5  # times: how far the photograph is believed against the light that was estimated from it
+SHADED = 0.3  # less light where the head turns away from the camera: there are shoulders, collar and hair around
+SKIN_GLOSS, HAIR_GLOSS = 0.12, 0.08
 SEEN, MIRRORED, FILLED = 255, 128, 0  # marks of the texture's origin
 
 
 @dataclass(frozen=True)
 class ShellPaint:
     """colour (h, w, 3) linear albedo; normal (h, w, 3) camera space; own (h, w) 0..1 how far the photograph saw it;
-    at (h, w, 2) canvas pixels there; origin (h, w) SEEN, MIRRORED or FILLED."""
+    at (h, w, 2) canvas pixels there; origin (h, w) SEEN, MIRRORED or FILLED; lit (h, w, 3) linear, hair in the
+    portrait's own light; hair (h, w) 0..1 where it was grown; along (h, w, 3) unit, where it runs, camera space."""
 
     colour: F64
     normal: F64
     own: F64
     at: F64
     origin: NDArray[np.uint8]
-
-
-def texels(shell: F64, width: int) -> int:
-    """Texels per cell of the shell's grid in an atlas of `width` pixels."""
-    return int(np.clip((width - 4) // (shell.shape[1] + 1), 1, TEXELS))
-
-
-def shell_cell(shell: F64, width: int) -> Cell:
-    """The room that the shell's texture takes in an atlas of `width` pixels."""
-    k = texels(shell, width)
-    h, w = shell.shape[0] * k, (shell.shape[1] + 1) * k
-    return Cell("shell", np.zeros((h, w, 3), np.float32), np.ones((h, w), np.float32), (0, 0), 0.1)
-
-
-def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) -> tuple[F64, NDArray[np.bool_]]:
-    """The shell (rows, columns, 3) moved behind all that the photograph shows and inside its matte, and which of its
-    points (rows, columns) may be used: none behind eyes and mouth, where deeper layers must be seen."""
-    azimuth, elevation = own_directions(fit, surface.shell)
-    aside = smoothstep(np.abs(azimuth), 75.0, 100.0) + smoothstep(elevation, 30.0, 50.0)
-    inset = SCALP_INSET + (FACE_INSET - SCALP_INSET) * (1 - np.minimum(aside, 1))
-    shell = surface.shell - inset[..., None] * facing_of(surface.shell)[1]
-    place = fit.head(shell)
-    place[..., 0] = np.where(beside_ears(azimuth, elevation), np.clip(place[..., 0], -TEMPLE, TEMPLE), place[..., 0])
-    shell = fit.camera(place)
-    axis = np.stack([0 * place[..., 0], np.clip(place[..., 1], -14.0, 2.0), 0 * place[..., 2] - 1.0], -1)
-    middle = fit.camera(axis)
-    solid = cv2.erode((alpha > 0.97).astype(np.float32), np.ones((5, 5)))
-
-    def lost(points: F64) -> NDArray[np.bool_]:
-        x, y = np.moveaxis(camera.project(points), -1, 0)
-        return np.asarray(sample(solid, x.ravel(), y.ravel()).reshape(x.shape) < 0.99)  # beyond the picture: its border
-
-    keep = np.ones(shell.shape[:2])
-    for _ in range(SHRINKS):
-        away = lost(middle + keep[..., None] * (shell - middle))
-        keep = smoothed(np.where(away, keep - 0.02, keep))
-    shell = middle + keep[..., None] * (shell - middle)
-    at = (camera.project(shell) + 0.5) * surface.scale - 0.5
-    x, y = at[..., 0].ravel(), at[..., 1].ravel()
-    front = sample(front_limit(surface), x, y).reshape(shell.shape[:2])
-    behind = BEHIND + (BEHIND_LOW - BEHIND) * smoothstep(-elevation, 38.0, 52.0)
-    shell *= evenly(np.minimum(shell[..., 2], front - behind) / shell[..., 2])[..., None]
-    wide = INNER_WIDE - 24 * smoothstep(-elevation, 8.0, 20.0)  # narrower at the mouth: the jaw's corners stay closed
-    open_ = (np.abs(azimuth) < wide) & (elevation > INNER_LOW) & (elevation < INNER_HIGH)
-    return shell, ~lost(shell) & ~open_ & ~shoulders(fit, shell)
-
-
-def beside_ears(azimuth: F64, elevation: F64) -> NDArray[np.bool_]:
-    """True where a direction (degrees) is that of an ear: the shell has none, the photograph shows its own."""
-    return np.asarray((np.abs(np.abs(azimuth) - EAR_AT) < EAR_WIDE) & (np.abs(elevation) < EAR_HIGH))
-
-
-def front_limit(surface: Surface) -> F64:
-    """(h, w) z of what the photograph shows; along the jaw and below it the farthest within a cell
-    of the shell."""
-    radius = int(JAW_CELL / surface.unit)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
-    face = surface.face.astype(np.uint8)
-    band = (cv2.erode(face, disc) == 0) & surface.below
-    z = np.where(surface.below & ~surface.face, np.minimum(surface.z, behind_jaw(surface)), surface.z)
-    cell = int(np.ceil(max(surface.z.shape) / CELLS))
-    z = np.where(surface.below & ~surface.face, cv2.erode(z, np.ones((2 * cell - 1,) * 2)), z)  # the sheet is as coarse
-    return np.asarray(np.where(band, cv2.erode(z, disc), z))
-
-
-def smoothed(field: F64) -> F64:
-    """(rows, columns) averaged a little over a shell's neighbours, never raised."""
-    wide = np.pad(field, ((0, 0), (4, 4)), mode="wrap").astype(np.float32)
-    return np.asarray(np.minimum(cv2.GaussianBlur(wide, (0, 0), 1.2)[:, 4:-4], field), np.float64)
-
-
-def evenly(factor: F64) -> F64:
-    """(rows, columns) the least smooth field over a shell's grid that is nowhere below `factor`, roughly."""
-    wide = np.pad(factor, ((0, 0), (6, 6)), mode="wrap").astype(np.float32)
-    soft = cv2.GaussianBlur(cv2.dilate(wide, np.ones((5, 5))), (0, 0), 2.0)
-    return np.asarray(np.maximum(soft[:, 6:-6], factor), np.float64)
+    lit: F64
+    hair: F64
+    along: F64
 
 
 def broad(normal: F64, sigma: float) -> F64:
@@ -142,50 +64,6 @@ def broad(normal: F64, sigma: float) -> F64:
     wide = np.pad(normal, ((0, 0), (reach, reach), (0, 0)), mode="wrap")
     soft = cv2.GaussianBlur(wide, (0, 0), sigma)[:, reach:-reach]
     return np.asarray(soft / (np.linalg.norm(soft, axis=-1, keepdims=True) + 1e-9))
-
-
-def add_shell(
-    parts: MeshParts, fit: HeadFit, surface: Surface, camera: Camera, alpha: Array, place: tuple[int, int]
-) -> None:
-    """The shell's mesh; `place`: where its cell lies in the atlas."""
-    shell, usable = resting_shell(fit, surface, camera, alpha)
-    rows, columns = usable.shape
-    closed = np.concatenate([shell, shell[:, :1]], 1)  # the seam's column twice, for its two places in the texture
-    free = np.concatenate([usable, usable[:, :1]], 1).ravel()
-    j, i = np.meshgrid(np.arange(columns + 1), np.arange(rows))
-    k = texels(shell, alpha.shape[1])
-    source = np.column_stack([j.ravel(), i.ravel()]) * k + np.array(place) + (k - 1) / 2
-    index = np.arange(rows * (columns + 1)).reshape(rows, columns + 1)
-    index = index[np.unique(np.append(np.arange(0, rows, COARSE), rows - 1))]  # the live mesh needs fewer
-    index = index[:, np.unique(np.append(np.arange(0, columns, COARSE), columns))]
-    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    triangles = np.concatenate([np.stack([k.ravel() for k in t], 1) for t in ((a, c, b), (b, c, d))])
-    triangles = triangles[free[triangles].all(1)]
-    used, new = np.unique(triangles, return_inverse=True)
-    if len(used) == 0:
-        return
-    vertices = closed.reshape(-1, 3)[used]
-    source = np.column_stack([source[used], np.full(len(used), 8.0)])
-    parts.add(vertices, source, new.reshape(-1, 3), head=head_weight(fit, vertices))
-
-
-def texture_at(fit: HeadFit, shell: F64, width: int, place: tuple[int, int], points: F64) -> F64:
-    """(n, 3) source in the shell's texture for camera-space points (n, 3), by their direction from the head's middle;
-    solid. `place`: where its cell lies in an atlas of `width` pixels."""
-
-    def rays(p: F64) -> F64:
-        away = fit.head(p) + np.array([0.0, 1.0, 0.0])
-        return np.asarray(away / np.linalg.norm(away, axis=-1, keepdims=True))
-
-    columns = shell.shape[1]
-    far, near = cKDTree(rays(shell.reshape(-1, 3))).query(rays(points), k=4)
-    share = 1 / (far + 1e-4) ** 2
-    share /= share.sum(1, keepdims=True)
-    i, j = np.divmod(near, columns)
-    j = j[:, :1] + (j - j[:, :1] + columns // 2) % columns - columns // 2  # across the seam
-    k = texels(shell, width)
-    grid = np.stack([(share * j).sum(1), (share * i).sum(1)], -1)
-    return np.column_stack([grid * k + np.array(place) + (k - 1) / 2, np.full(len(points), 8.0)])
 
 
 def enlarged(values: F64, k: int) -> F64:
@@ -204,55 +82,71 @@ def mirrored(values: NDArray[np.float32], k: int) -> NDArray[np.float32]:
     return np.asarray(values[:, columns])
 
 
-def paint_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array, albedo: Array) -> ShellPaint:
-    """Everything about the shell's texture. albedo (H, W, 3) linear, of the canvas."""
+def paint_shell(
+    fit: HeadFit, surface: Surface, camera: Camera, alpha: Array, albedo: Array, colours: Image
+) -> ShellPaint:
+    """Everything about the shell's texture. albedo (H, W, 3) linear, colours (H, W, 3) sRGB, of the canvas."""
     k = texels(surface.shell, alpha.shape[1])
     point = enlarged(surface.shell, k)
     facing, normal = (enlarged(a, k) for a in facing_of(surface.shell))
     normal = broad(normal, BROAD * k)
+    turned = -(normal * point).sum(-1) / np.linalg.norm(point, axis=-1)
     at = camera.project(point)
+    azimuth, elevation = own_directions(fit, point)
+    own = seen_squarely(surface, alpha, at, point[..., 2], facing) * ~beside_ears(azimuth, elevation)
+    own = cv2.erode(own, np.ones((3, 3)))
+    maps = at.astype(np.float32)
+    photo = cv2.remap(albedo.astype(np.float32), maps[..., 0], maps[..., 1], cv2.INTER_LINEAR,
+                      borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    face = cv2.resize(surface.face.astype(np.float32), alpha.shape[::-1])
+    bare = like_skin(photo, albedo[cv2.erode((face > 0.9).astype(np.uint8), np.ones((9, 9))) > 0])
+    everything, origin = completed(photo, (own * bare).astype(np.float32), k)
+    everything = everything + (photo - everything) * own[..., None]
+    hair, share = hair_behind(fit, surface, alpha, albedo, colours, at, turned, own)
+    both = np.concatenate([everything, photo], -1)
+    both = both + (hair - both) * share[..., None]
+    both = both * (1 - SHADED * (1 - own) * smoothstep(EDGE - turned, 0.0, 0.6))[..., None]
+    colour, lit = np.split(np.clip(both, 0, 1).astype(np.float64), 2, -1)
+    along = np.gradient(point, axis=0)
+    along /= np.linalg.norm(along, axis=-1, keepdims=True) + 1e-9
+    return ShellPaint(colour, dipped(normal, 1 - own), own.astype(np.float64), at, origin, lit, share, along)
+
+
+def seen_squarely(surface: Surface, alpha: Array, at: F64, z: F64, facing: F64) -> F64:
+    """(h, w) 0..1 how far the photograph shows a texture's texels, at (h, w, 2) canvas pixels, z (h, w) cm."""
     x, y = at[..., 0].ravel(), at[..., 1].ravel()
     h, w = alpha.shape
     solid = cv2.erode((alpha > 0.97).astype(np.float32), np.ones((7, 7)))
     there = (x >= 2) & (y >= 2) & (x <= w - 3) & (y <= h - 3) & (sample(solid, x, y) > 0.9)
     front = sample(surface.z, (x + 0.5) * surface.scale - 0.5, (y + 0.5) * surface.scale - 0.5)
-    there &= np.abs(front - point[..., 2].ravel()) < 1.2
-    shape = point.shape[:2]
-    azimuth, elevation = own_directions(fit, point)
-    own = smoothstep(facing, GRAZING, SQUARE) * (there.reshape(shape) & ~beside_ears(azimuth, elevation))
-    own = cv2.erode(own, np.ones((3, 3)))
-    maps = at.astype(np.float32)
-    photo = cv2.remap(albedo.astype(np.float32), maps[..., 0], maps[..., 1], cv2.INTER_LINEAR,
-                      borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
-    face = cv2.resize(surface.face.astype(np.float32), (w, h))
-    skin = cv2.remap(face, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    bare = like_skin(photo, albedo[cv2.erode((face > 0.9).astype(np.uint8), np.ones((9, 9))) > 0])
-    everything, origin = completed(photo, (own * bare).astype(np.float32), k)
-    everything = everything + (photo - everything) * own[..., None]
-    high = smoothstep(elevation, -5.0, 12.0)
-    hair = cv2.morphologyEx(
-        (own * (skin < 0.05) * high * ~bare > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))
-    )
-    grows = np.maximum(
-        scalp_share(azimuth, elevation), nearer(hair > 0, own * bare > 0.5) * smoothstep(elevation, -25, -10)
-    )
-    share = grows * (1 - own) if hair.sum() > FEW * own.size else 0 * own
-    mixed, known = completed(photo, hair.astype(np.float32), k)
-    grown = grown_hair(mixed, known != FILLED, own.shape[1] - k) if share.any() else everything
-    colour = np.clip(everything + (grown - everything) * share[..., None], 0, 1)
-    return ShellPaint(np.asarray(colour, np.float64), normal, np.asarray(own, np.float64), at, origin)
+    there &= np.abs(front - z.ravel()) < 1.2
+    return smoothstep(facing, GRAZING, SQUARE) * there.reshape(z.shape)
 
 
-def nearer(this: NDArray[np.bool_], other: NDArray[np.bool_]) -> F64:
-    """(h, w) 0..1 where a texture of the shell is nearer to what is `this` than to what is `other`, round the head."""
-    pad = this.shape[1] // 3
-    far = [
-        cv2.distanceTransform(np.pad(~a, ((0, 0), (pad, pad)), mode="wrap").astype(np.uint8), cv2.DIST_L2, 5)[
-            :, pad:-pad
-        ]
-        for a in (this, other)
-    ]
-    return smoothstep(far[1] - far[0], 0.0, 2.0 * TEXELS)
+def hair_behind(
+    fit: HeadFit, surface: Surface, alpha: Array, albedo: Array, colours: Image, at: F64, facing: F64, own: F64
+) -> tuple[Array, F64]:
+    """(h, w, 6) hair for a texture of the shell, albedo and photograph's colours, and (h, w) 0..1 where it grows."""
+    k = texels(surface.shell, alpha.shape[1])
+    mh, mw = surface.z.shape
+    small = cv2.resize(alpha, (mw, mh), interpolation=cv2.INTER_AREA)
+    solid = cv2.erode((small > 0.97).astype(np.uint8), np.ones((3, 3))) > 0
+    x, y = np.meshgrid(np.arange(mw, dtype=np.float64), np.arange(mh, dtype=np.float64))
+    height = fit.head(surface.camera.unproject(np.stack([x, y], -1), surface.z))[..., 1]
+    seen = seen_hair(albedo, colours, solid, surface.face, height, surface.unit)
+    ends = ends_of(facing, own.shape[1] - k)
+    place = (at + 0.5) * surface.scale - 0.5
+    there = continued(seen.there[..., None], place, ends)[..., 0].astype(np.float64)
+    azimuth, elevation = own_directions(fit, enlarged(surface.shell, k))
+    high = smoothstep(elevation, -25.0, -10.0)
+    around = there[(elevation > CROWN[0]) & (elevation < CROWN[2])].mean()  # with hair all round, there is on the crown
+    crown = smoothstep(around, *SOME_HAIR) * smoothstep(elevation, *CROWN[:2])
+    above = np.maximum.accumulate(np.maximum(smoothstep(there, *SOME_HAIR), crown), 0)  # it hangs from where it grows
+    unseen = (1 - smoothstep(facing, 0.0, 2 * EDGE)) * smoothstep(elevation, *ABOVE_EARS)
+    grows = np.maximum(scalp_share(azimuth, elevation), unseen) * above
+    long = smoothstep(there, *LONG_HAIR) * smoothstep(np.abs(azimuth), 50.0, 75.0)
+    share = np.maximum(np.maximum(grows, smoothstep(there, *SOME_HAIR) * high), long) * (1 - own)
+    return grown_hair(seen, place, ends, own.shape[1] - k), np.asarray(share)
 
 
 def scalp_share(azimuth: F64, elevation: F64) -> F64:
@@ -309,8 +203,9 @@ def shell_textures(
     lit = paint.colour * shading_of(light, paint.normal)[..., None]
     lit = lit * brightness(photo, lit, np.clip(2 * paint.own - 1, 0, 1))
     lit = lit + (photo - lit) * paint.own[..., None]
+    lit = lit + (paint.lit - lit) * paint.hair[..., None]
     texture, flat = (np.asarray(srgb_from_linear(np.clip(a, 0, 1)) * 255 + 0.5, np.uint8) for a in (lit, paint.colour))
     shape = paint.own.shape
     k = texels(surface.shell, colours.shape[1])
     head = head_weight(fit, enlarged(surface.shell, k).reshape(-1, 3)).reshape(shape)
-    return texture, flat, pack_surface(paint.normal, head, np.full(shape, 0.12))
+    return texture, flat, pack_surface(paint.normal, head, SKIN_GLOSS + (HAIR_GLOSS - SKIN_GLOSS) * paint.hair)

@@ -19,6 +19,7 @@ INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 TEETH_UPPER = (0.43, 0.34, 0.38, 0.36, 0.34, 0.42)  # half the arch, middle outward: seen widths in cm
 TEETH_LOWER = (0.27, 0.30, 0.34, 0.35, 0.36, 0.44)
 UNDER_LID = 0.18  # eye widths that the ball goes on behind the upper lid, beyond what it does below
+TO_NOSE, TO_TEMPLE = 0.28, 0.12  # the same toward the nose, where a turn looks far behind the lids' corner, and aside
 OPEN_MOUTH, WIDE_MOUTH = 0.07, 0.4  # inner opening over width: teeth show; the whole inside shows
 
 
@@ -70,6 +71,8 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     )
     up = max(1, int(UNDER_LID * width))  # a lid that opens wide shows more of it; toward the cheek there is no room
     shell[:-up] = np.maximum(shell[:-up], shell[up:])
+    inner, outer = (max(1, int(k * width)) for k in (TO_NOSE, TO_TEMPLE))
+    shell = cv2.dilate(shell, np.ones((1, inner + outer + 1), np.uint8), anchor=(inner if right else outer, 0))
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
     ball = Cell(f"{name} eyeball", colour, shell, origin, 0.5)
     disc, cover = iris(patch, sure, centre - origin, radius)
@@ -93,7 +96,8 @@ def sclera(patch: Array, white: NDArray[np.bool_], opening: NDArray[np.bool_], o
         colour = patch * seen + cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * w)) * (1 - seen)
     top = float(outline[:, 1].min())
     y = np.arange(h, dtype=np.float32)[:, None, None]
-    shade = 1 - 0.45 * np.clip((top - y) / (0.25 * w), 0, 1)
+    away = cv2.distanceTransform((~opening).astype(np.uint8), cv2.DIST_L2, 5)[..., None]
+    shade = 1 - np.maximum(0.45 * np.clip((top - y) / (0.25 * w), 0, 1), 0.5 * np.clip(away / (0.12 * w), 0, 1))
     return np.asarray(colour * np.where(opening[..., None], 1, shade), np.float32)
 
 
@@ -230,7 +234,7 @@ def cavity_cell(unit: float, width: float, level: float) -> Cell:
     x = np.linspace(-1, 1, w, dtype=np.float32)[None, :, None]
     flesh = np.array([112, 46, 46], np.float32) * (0.45 + 0.55 * level / 200)
     throat = np.exp(-((x / 0.55) ** 2) - ((y - 0.42) / 0.24) ** 2)
-    colour = flesh * (0.62 + 0.3 * y) * (1 - 0.72 * throat)
+    colour = flesh * (0.5 + 0.3 * y) * (1 - 0.82 * throat)
     return Cell("mouth cavity", np.asarray(colour, np.float32), np.ones((h, w), np.float32), (0, 0), 0.1)
 
 
@@ -243,7 +247,8 @@ def tongue_cell(unit: float, level: float) -> Cell:
     side = np.clip((1 - np.abs(x)) / 0.12, 0, 1)
     groove = 1 - 0.16 * np.exp(-((x / 0.10) ** 2)) * np.clip(y * 1.4, 0, 1)
     base = np.array([176, 92, 92], np.float32) * (0.5 + 0.5 * level / 200)
-    shade = (0.50 + 0.38 * np.sin(np.clip(y, 0, 1) * np.pi * 0.6)) * (0.72 + 0.28 * side) * groove
+    depth = np.clip(y / 0.9, 0, 1)  # its back lies in the dark
+    shade = (0.22 + 0.62 * depth * depth * (3 - 2 * depth)) * (0.72 + 0.28 * side) * groove
     return Cell(
         "tongue", np.asarray(base * shade[..., None], np.float32), np.asarray(top * side, np.float32), (0, 0), 0.35
     )

@@ -2,8 +2,7 @@
 
 A photograph from the front shows none of them, and without them a turn tears the face off neck and ears and bares teeth
 between closed lips. The underside takes the pixels just outside the outline: the true edge of the jaw, which landmarks
-miss by a little, and the shadow under it. The side shows the skin of the head's shell, on which the cheek's last pixels
-fade.
+miss by a little, and the shadow under it. The side shows a texture of its own.
 
 Convention: arrays of the face's V vertices (see `offline/facemesh.py`); camera space, cm; canvas pixels.
 """
@@ -27,7 +26,9 @@ from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline.facemesh import LANDMARKS, boundary_edges, face_topology
 from offline.geometry import Surface
+from offline.layers import Cell
 from offline.parts import F64, TURNED, MeshParts, head_weight, sample
+from offline.side import BESIDE, loop
 
 UNDER, EDGE, FLOOR = -0.2, 0.35, 0.75  # cm outside the outline, in the picture: it begins under the face's own rim,
 BELOW, ROUND, BEHIND = 0.15, 0.45, 1.2  # rounds the jaw, ends on the neck; cm behind the outline, the last at least
@@ -35,21 +36,25 @@ DEEPEST = 6.0  # cm from the outline back to the neck
 SOLID = 8.0  # feather of what does not fade
 HANGING = 4.0  # cm that it goes back where it meets no neck
 HUE = 0.8  # logarithm of channel ratios: farther from the skin's, it is a collar or hair,
+COLLAR = 1.5  # cm below the mouth's corners
 CLOTHED = -0.06  # which stays where it is: the underside then goes back so far inside and shows the jaw's skin
 SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at which the cheek's side has vertices
 SIDE_MORE = 0.6  # cm behind the ear's front
 SIDE_ROUNDS = 4  # of averaging along the outline: so far it goes on beyond where it must be
-DRAWN = 1.5  # cm back from the outline over which its pixels fade
-SIDE_UNDER, SIDE_OVER, SIDE_EAR = (
-    -0.12,
-    -0.09,
-    0.4,
-)  # cm outside the outline: where the side lies, and where an ear begins
+SIDE_OVER, SIDE_EAR = -0.09, 0.4  # cm outside the outline: where the side lies, and where an ear begins
 LIP_OVER = (-0.08, 0.03, 0.05)  # cm from a lip's rim toward the other, beyond the middle of the gap between them
 LIP_DEEP = (0.03, 0.1, 0.65)  # cm behind the rim; teeth begin at 0.75
-MIRRORED = 0.12  # cm of cheek shown for every cm of the side's depth: little, or glasses show their arms twice
 
-SkinAt = Callable[[F64], F64]  # (n, 3) camera-space points -> (n, 3) source of the skin that goes on there
+# of the bag behind the lips: cm aside of their rim and behind it, way to the mouth's middle, share of the lips' motion,
+# and where in the picture of the mouth's inside that is seen, 0..1
+BAG = (
+    (0.02, 0.12, 0.0, 1.0, (0.03, 0.75)),
+    (0.4, 0.9, 0.0, 1.0, (0.06, 0.6)),
+    (0.5, 2.2, 0.0, 0.9, (0.2, 0.5)),
+    (0.0, 3.4, 1.0, 0.7, (0.5, 0.42)),
+)
+Place = tuple[int, int]
+SideAt = Callable[[F64], F64]  # (V,) cm behind the outline -> (V, 2) source of what is there
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,17 @@ def of_skin(colours: Image, places: F64, skin: F64) -> NDArray[np.bool_]:
     return np.asarray(np.maximum(*away) < HUE)
 
 
+def beside_side(rim: Rim, colours: Image, alpha: Array) -> tuple[F64, F64]:
+    """(V,) and (V,) 0 or 1: skin is seen beside the outline; something else, above where collars are: hair."""
+    place = rim.beside(BESIDE[1])
+    solid = sample(alpha, *place.T) > 0.97
+    skin = of_skin(colours, place, rim.pixels[face_topology().depth > 2])
+    height = np.asarray(face_topology().smooth @ canonical().landmarks[:LANDMARKS])[:, 1]
+    aside = np.abs(rim.step[:, 0]) > np.abs(rim.step[:, 1])
+    hair = solid & ~skin & aside & (height > canonical().landmarks[61, 1] - COLLAR)
+    return (solid & skin) * 1.0, hair * 1.0
+
+
 def add_outline(
     parts: MeshParts,
     fit: FaceFit,
@@ -134,14 +150,14 @@ def add_outline(
     camera: Camera,
     alpha: Array,
     colours: Image,
-    skin_at: SkinAt,
+    side_at: SideAt,
 ) -> None:
     """Underside of the jaw and sides of the cheeks."""
     rim = rim_of(fit, landmarks, camera)
     over_neck = (sample(alpha, *rim.beside(FLOOR).T) > 0.9) & (on_map(surface, surface.below, rim, FLOOR) > 0.5)
     add_underside(parts, fit, rim, surface, camera, colours, over_neck)
     hanging = jaw_rim() | (sample(alpha, *rim.beside(FLOOR).T) < 0.5)
-    add_sides(parts, rim, surface, camera, hanging, ~far_side(fit), skin_at)
+    add_sides(parts, rim, surface, camera, hanging, ~far_side(fit), side_at)
 
 
 def far_side(fit: FaceFit) -> NDArray[np.bool_]:
@@ -198,11 +214,10 @@ def add_sides(
     camera: Camera,
     hanging: NDArray[np.bool_],
     near: NDArray[np.bool_],
-    skin_at: SkinAt,
+    side_at: SideAt,
 ) -> None:
     """From the outline's `near` side (V,) straight back: to the ear, and along the jaw and where only the background
-    is beside the face (`hanging` (V,)). Skin as it goes on round the head; over its beginning the outline's own
-    pixels, drawn out until they have faded into it."""
+    is beside the face (`hanging` (V,)); what it shows, see `offline/side.py`."""
     around = np.ones((2 * round(SIDE_EAR / surface.unit) + 1,) * 2)
     ear = np.clip(rim.z - on_map(surface, cv2.erode(surface.z, around), rim, SIDE_EAR), 0, DEEPEST) + SIDE_MORE
     stepped = on_map(surface, surface.behind, rim, SIDE_EAR) > 0.5
@@ -213,16 +228,9 @@ def add_sides(
         total = spread(known, edges)
         depth, known = spread(depth * known, edges) / np.maximum(total, 1e-6), np.minimum(total, 1)
     edges = edges[((known > 1e-3) & near)[edges].all(1)]
-    under, over = rim.beside(SIDE_UNDER), rim.beside(SIDE_OVER)
-    skin, drawn = [], []
-    for k in SIDE:
-        z = rim.z - k * depth - BELOW
-        skin.append(Ring(under, skin_at(camera.unproject(under, z))[:, :2], z, follow=1 - k))
-        back = k * np.minimum(depth, DRAWN)
-        source = rim.beside(SIDE_OVER - MIRRORED * back)
-        drawn.append(Ring(over, source, rim.z - back - BELOW, follow=1 - k * DRAWN / HANGING, feather=1 - k))
-    add_strip(parts, edges, skin, camera)
-    add_strip(parts, edges, drawn, camera)
+    edges = edges[(edges != loop()[0][0]).all(1)]  # where the texture begins and ends
+    rings = [Ring(rim.beside(SIDE_OVER), side_at(k * depth), rim.z - k * depth - BELOW, follow=1 - k) for k in SIDE]
+    add_strip(parts, edges, rings, camera)
 
 
 def spread(values: F64, edges: NDArray[np.int32]) -> F64:
@@ -234,12 +242,34 @@ def spread(values: F64, edges: NDArray[np.int32]) -> F64:
     return np.asarray(total / count)
 
 
-def add_lip_insides(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera) -> None:
-    """The lips go on inward from where they meet: closed ones show no teeth, from whatever side they are seen."""
-    topology, rim = face_topology(), rim_of(fit, landmarks, camera)
+def lip_edges() -> NDArray[np.int32]:
+    """(n, 2) edges of the face's opening between the lips."""
+    topology = face_topology()
     height = np.asarray(topology.smooth @ canonical().landmarks[:LANDMARKS])[:, 1]
     edges = rim_edges()[0]
-    lips = edges[(topology.hole & (height < canonical().landmarks[2, 1]))[edges].all(1)]
+    return np.asarray(edges[(topology.hole & (height < canonical().landmarks[2, 1]))[edges].all(1)])
+
+
+def add_mouth_bag(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera, cavity: Cell, at: Place) -> None:
+    """A bag behind the lips that moves with them: between lips and teeth, however wide and from whatever side, there
+    is dark flesh. It shows the `cavity` cell, which lies `at` in the atlas."""
+    rim, lips = rim_of(fit, landmarks, camera), lip_edges()
+    start = fit.head(camera.unproject(rim.pixels, rim.z))
+    middle, size = start[np.unique(lips)].mean(0), np.array(cavity.alpha.shape[::-1]) - 1.0
+    away = (start - middle) * [1, 1, 0]
+    away /= np.linalg.norm(away, axis=1, keepdims=True) + 1e-6
+    rings = []
+    for aside, back, inward, follow, (u, v) in BAG:
+        points = start + aside * away + inward * (middle - start) - [0, 0, back]
+        place = fit.camera(points)
+        source = np.broadcast_to(np.array([u, v]) * size + at, rim.pixels.shape)
+        rings.append(Ring(camera.project(place), source, place[:, 2], follow))
+    add_strip(parts, lips, rings, camera)
+
+
+def add_lip_insides(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera) -> None:
+    """The lips go on inward from where they meet: closed ones show no teeth, from whatever side they are seen."""
+    rim, lips = rim_of(fit, landmarks, camera), lip_edges()
     gap = float(np.linalg.norm(landmarks[13, :2] - landmarks[14, :2])) * -fit.points[13, 2] / camera.focal
     places = [rim.beside(k + gap / 2 * (k > 0)) for k in LIP_OVER]
     add_strip(parts, lips, [Ring(p, p, rim.z - k) for p, k in zip(places, LIP_DEEP, strict=True)], camera)

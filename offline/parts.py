@@ -81,6 +81,11 @@ def smoothstep(x: F64, lo: float, hi: float) -> F64:
     return np.asarray(t * t * (3 - 2 * t))
 
 
+def disc(radius: float) -> NDArray[np.uint8]:
+    """A round kernel for `cv2`; radius in pixels."""
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(radius) + 1,) * 2), np.uint8)
+
+
 def head_weight(fit: FaceFit, points: F64) -> F64:
     """(n,) 1 where a camera-space point moves with the skull, 0 from the shoulders down, smooth along the neck."""
     p = fit.head(points)

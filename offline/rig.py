@@ -25,6 +25,7 @@ from offline.parts import F64, TURNED, MeshParts, grid_triangles, sample
 FEATHER = 1.6  # canvas pixels (at 1024) over which the rims of lids and lips fade
 EVENINGS = 12  # rounds of averaging where the unseen half begins
 RIGHT, LEFT = 1, 2
+TEETH_SHOW = 0.45  # cm that the upper teeth reach below the lip, at which they show as soon as lips part
 CAVITY_UNDER = 0.42  # of the way from the lower lip to the chin that the inside of the mouth goes down behind it
 
 
@@ -192,4 +193,4 @@ def add_mouth(
             0.92,
         )
     if "upper teeth" in cells:
-        put("upper teeth", min(2 * sum(TEETH_UPPER), inner), up[1] + 1.24, up[1] - 0.17, 0.75, 0.0)
+        put("upper teeth", min(2 * sum(TEETH_UPPER), inner), up[1] + 1.24, up[1] - TEETH_SHOW, 0.75, 0.0)

@@ -27,6 +27,7 @@ from offline.preprocess import OVAL
 CELLS = 72  # cells along the longer side of the canvas
 BACKING = 5.0  # cm behind the face
 INSET, FADING = 0.5, 0.7  # cells that the rest reaches behind the face: at the jaw, and where the face's rim fades
+HUG, RISE = 0.2, 0.9  # cm behind the rim of the face at which hair begins; cm it may come nearer per cm aside
 APRON = 0.22  # of the canvas, beyond each border
 
 
@@ -93,6 +94,7 @@ def front_depth(sheet: Sheet, surface: Surface, stepped: NDArray[np.bool_], back
     # the neck stays behind the rim of the jaw, the more so the nearer to it
     below &= sheet.on(sheet.edge) > 0.5
     z = np.where(below & ~inside, np.minimum(z, sheet.on(behind_jaw(surface))), z)
+    z = np.where(inside, z, np.minimum(z, sheet.on(beside_rim(surface))))
     z = np.where(inside, z - 0.5, z)
     z = beside(z, stepped, (sheet.on(sheet.edge) < 0.5) & ~inside, sheet.shape)
     return np.where(backing, sheet.on(surface.z) - BACKING, z)
@@ -159,8 +161,18 @@ def beside(z: F64, known: NDArray[np.bool_], empty: NDArray[np.bool_], shape: tu
 
 def behind_jaw(surface: Surface) -> F64:
     """(h, w) z in front of which nothing below the jaw comes."""
-    apart = cv2.distanceTransform((~surface.face).astype(np.uint8), cv2.DIST_L2, 5) * surface.unit
-    return np.asarray(surface.rim - 0.7 + 0.35 * apart)
+    return np.asarray(surface.rim - 0.7 + 0.35 * apart(surface))
+
+
+def beside_rim(surface: Surface) -> F64:
+    """(h, w) z in front of which nothing beside the face comes: hair that does rises from behind its rim, or the cells
+    of the sheet would cut the cheek into teeth."""
+    return np.asarray(surface.rim - HUG + RISE * apart(surface))
+
+
+def apart(surface: Surface) -> F64:
+    """(h, w) cm from the face, in the picture."""
+    return np.asarray(cv2.distanceTransform((~surface.face).astype(np.uint8), cv2.DIST_L2, 5) * surface.unit)
 
 
 def beside_nothing(face: NDArray[np.bool_], cover: Array) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array
 from offline.headfit import HeadFit
-from offline.parts import nearest_fill, smoothstep
+from offline.parts import disc, nearest_fill, smoothstep
 from offline.softmesh import MapRenderer, screen_of
 
 F64 = NDArray[np.float64]
@@ -29,6 +29,8 @@ STEP = 0.5, 1.5  # cm of the template's depth behind the outline from which it i
 FARTHEST = 2.8, 3.8  # cm in the picture: how far ears reach from the outline
 MISMATCH = 0.6  # cm in the picture: how far off the template may be
 EVEN = 0.3  # cm over which that is averaged
+GAPS = 1.6  # cm: half of what an ear's step bridges where arms of glasses or a strand of hair cross it
+LOBE, SHARP = (0.3, 0.7), 0.2  # cm outside the outline where an ear must show; over which it ends
 SLIGHT = 0.15  # less of an ear's step is none
 EAR_FRONT, EAR_LOW, EAR_TOP = 0.9, -6.0, 0.5  # cm, head space; the kit's ears begin at 1.5, their middle is at -0.1
 FLAT = 0.6  # cm by which they go back for every cm aside; the template's grid is too coarse to say
@@ -201,9 +203,19 @@ def rest_with_template(
     neck = below & front.neck
     z = np.where(known, np.nan_to_num(front.z) + step * np.exp(-((distance * unit / JOIN) ** 2)) * ~neck, inflated)
     apart = level[label] - nearest_fill(np.nan_to_num(front.z), known | face)
-    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(MISMATCH / unit) + 1,) * 2)
-    apart = cv2.dilate(np.where(face, -np.inf, apart), near)  # the template's own cheek may reach beyond the outline
-    share = ears.share * smoothstep(apart, *STEP) * (1 - smoothstep(distance * unit, *FARTHEST)) * ~(face | neck)
+    # the template's own cheek may reach beyond the outline
+    apart = cv2.dilate(np.where(face, -np.inf, apart), disc(MISMATCH / unit))
+    reach = smoothstep(apart, *STEP) * (1 - smoothstep(distance * unit, *FARTHEST)) * ~(face | neck)
+    share: F64 = ears.share * reach * something(cover, ~face, distance * unit, label, unit)
+    bridged = cv2.morphologyEx(share.astype(np.float64), cv2.MORPH_CLOSE, disc(GAPS / unit)) * ~(face | neck)
     weight = cv2.GaussianBlur((~face).astype(np.float64), (0, 0), EVEN / unit)
-    share = cv2.GaussianBlur(share, (0, 0), EVEN / unit) / np.maximum(weight, 1e-3) * ~(face | neck)
+    share = cv2.GaussianBlur(bridged, (0, 0), EVEN / unit) / np.maximum(weight, 1e-3) * ~(face | neck)
     return z + np.minimum(ears.z - FLAT * distance * unit - z, 0) * share, share > SLIGHT
+
+
+def something(cover: Array, outside: NDArray[np.bool_], distance: F64, label: NDArray[np.int32], unit: float) -> F64:
+    """(h, w) 0..1 whether the person goes on `outside` the outline's nearest point: the same for all pixels (h, w) of a
+    `label`. distance (h, w) cm from the outline; where it ends there, only the background is behind the cheek."""
+    ring = outside & (distance > LOBE[0]) & (distance < LOBE[1])
+    count, total = (np.bincount(label[ring], w, label.max() + 1) for w in (None, (cover[ring] > 0.5) * 1.0))
+    return smoothstep(cv2.GaussianBlur((total / np.maximum(count, 1))[label], (0, 0), SHARP / unit), 0.3, 0.6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from narrate_stream.types import Array
-from offline import complete, scalp, sheets
+from offline import complete, sheets, shell
 from offline.headfit import HeadFit
 from offline.parts import grid_triangles
 
@@ -58,7 +58,8 @@ def test_nothing_seen_twice_is_filled_with_what_is_near() -> None:
 def test_origin_shares_add_up() -> None:
     origin = np.array([[complete.SEEN, complete.MIRRORED], [complete.FILLED, complete.FILLED]], np.uint8)
     blank = np.zeros((2, 2))
-    paint = complete.ShellPaint(np.zeros((2, 2, 3)), np.zeros((2, 2, 3)), blank, np.zeros((2, 2, 2)), origin)
+    colour = np.zeros((2, 2, 3))
+    paint = complete.ShellPaint(colour, colour, blank, np.zeros((2, 2, 2)), origin, colour, blank, colour)
     assert complete.origin_shares(paint) == {"seen": 0.25, "mirrored": 0.25, "filled": 0.5}
 
 
@@ -73,41 +74,6 @@ def test_enlarged_repeats_the_first_column_at_the_seam() -> None:
 def test_scalp_is_above_and_behind_not_the_face() -> None:
     azimuth, elevation = np.array([0.0, 0.0, 180.0, 180.0]), np.array([0.0, 80.0, 0.0, -80.0])
     assert complete.scalp_share(azimuth, elevation) == pytest.approx([0, 1, 1, 0])
-
-
-def test_mirror_places_reflect_in_the_border_and_bounce() -> None:
-    known = np.zeros((60, 60), np.bool_)
-    known[:, 20:50] = True
-    at = scalp.mirror_places(known)
-    assert at[30, 35] == pytest.approx([35, 30])
-    assert at[30, 12] == pytest.approx([28, 30], abs=0.5)
-    assert known[np.round(at[..., 1]).astype(int), np.round(at[..., 0]).astype(int)].all()
-
-
-def test_hair_goes_on_in_its_own_colour_and_with_strands() -> None:
-    rng = np.random.default_rng(1)
-    colour = (0.2 + 0.1 * rng.random((96, 128 + 4, 1)) * np.ones(3)).astype(np.float32)
-    colour[:, 128:] = colour[:, :4]
-    known = np.zeros(colour.shape[:2], np.bool_)
-    known[30:60, 30:98] = True
-    grown = scalp.grown_hair(np.where(known[..., None], colour, 0).astype(np.float32), known, 128)
-    crown = grown[4:20]
-    assert crown.mean() == pytest.approx(0.25, abs=0.03)
-    assert crown.std() > 0.01
-
-
-def test_chart_and_back() -> None:
-    y = np.linspace(0, 1, 96)[:, None]
-    texture = np.repeat((y * (1 + 0.2 * np.cos(np.arange(132) * 2 * np.pi / 128)))[..., None], 3, -1)
-    again = scalp.from_chart(scalp.to_chart(texture, 128), (96, 132), 128)
-    high = slice(2, int(scalp.REACH * 96) - 1)
-    assert again[high] == pytest.approx(texture[high], abs=0.02)
-
-
-def test_skin_is_told_from_hair() -> None:
-    skin = np.array([0.5, 0.3, 0.2]) * np.random.default_rng(2).uniform(0.9, 1.1, (500, 1))
-    found = scalp.like_skin(np.array([[[0.48, 0.29, 0.2], [0.05, 0.04, 0.03]]]), skin)
-    assert found.tolist() == [[True, False]]
 
 
 def test_torn_corners_share_one_copy_at_the_depth_outside() -> None:
@@ -154,21 +120,12 @@ def test_a_cheek_before_the_background_is_told_from_a_jaw_before_the_neck() -> N
 def test_a_point_of_the_shell_finds_its_own_texel_and_one_between_two_lies_between() -> None:
     fit = ball_fit()
     rows, columns = fit.shell.shape[:2]
-    k = complete.texels(fit.shell, 400)
-    own = complete.texture_at(fit, fit.shell, 400, (10, 20), fit.shell[5:7, 7])
+    k = shell.texels(fit.shell, 400)
+    own = shell.texture_at(fit, fit.shell, 400, (10, 20), fit.shell[5:7, 7])
     assert own[0] == pytest.approx([10 + 7 * k + (k - 1) / 2, 20 + 5 * k + (k - 1) / 2, 8.0], abs=0.2)
     assert own[1, 1] - own[0, 1] == pytest.approx(k, abs=0.2)
-    seam = complete.texture_at(fit, fit.shell, 400, (10, 20), fit.shell[rows // 2, [0, columns - 1]].mean(0)[None])
+    seam = shell.texture_at(fit, fit.shell, 400, (10, 20), fit.shell[rows // 2, [0, columns - 1]].mean(0)[None])
     assert seam[0, 0] == pytest.approx(10 - k / 2 + (k - 1) / 2, abs=0.3) or seam[0, 0] > 10 + (columns - 1) * k
-
-
-def test_hair_goes_on_where_hair_was_nearest_also_round_the_back() -> None:
-    hair, skin = np.zeros((2, 20, 90), np.bool_)
-    hair[:, :10], skin[:, 40:50] = True, True
-    share = complete.nearer(hair, skin)
-    assert share[10, 12] == 1
-    assert share[10, 85] == 1
-    assert share[10, 38] == 0
 
 
 def test_what_the_light_missed_is_carried_beyond_what_was_seen() -> None:

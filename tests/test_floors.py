@@ -14,12 +14,15 @@ PACKAGES = ("narrate_stream", "offline")
 FLOORS = (
     {"errors", "types", "config", "protocols", "data"},
     # `files` and `demux` are plain reading and writing; the offline stage uses them as well as the live one.
-    {"ops", "kernels", "nets", "files", "demux", "sound", "media"},
+    {"ops", "kernels", "nets", "bands", "files", "demux", "sound", "media"},
     {
         "bundle",
         "drivers",
         "renderer",
         "shading",
+        "bending",
+        "lightmap",
+        "laying",
         "catchlights",
         "relighters",
         "fusion",
@@ -28,6 +31,7 @@ FLOORS = (
         "onlooker",
         "lips",
         "retarget",
+        "calibration",
         "room",
     }
     | {"styles", "backdrops", "dimmer", "idle", "presence"},

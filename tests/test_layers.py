@@ -45,3 +45,12 @@ def test_tiny_eyes_have_cells_too() -> None:
 def test_distances_of_columns() -> None:
     assert gap_from(np.array([False, False, True, False, True, False])) == pytest.approx([2, 1, 0, 1, 0, 1])
     assert gap_from(np.zeros(3, np.bool_)) == pytest.approx([0, 0, 0])
+
+
+def test_the_ball_goes_on_farther_behind_the_nose_than_behind_the_temple_and_darker() -> None:
+    ball, _ = eye_cells(*eye(1.0), True)
+    seen = np.flatnonzero((ball.alpha > 0.5).any(0))
+    middle = CENTRE[0] - ball.origin[0]
+    assert seen[-1] - middle > middle - seen[0] + 3  # the right eye's nose is on the picture's right
+    row = round(CENTRE[1] - ball.origin[1])
+    assert ball.colour[row, seen[-1]].mean() < 0.8 * ball.colour[row, round(middle + 12)].mean()

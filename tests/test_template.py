@@ -131,3 +131,15 @@ def test_the_ear_board_is_a_plane_across_the_head() -> None:
     assert place[..., 2] == pytest.approx(np.full((80, 80), template.EAR_FRONT))
     assert (board.share[(place[..., 1] > template.EAR_LOW) & (place[..., 1] < template.EAR_TOP)] > 0.99).all()
     assert not board.share[place[..., 1] > template.EAR_TOP + 3.01].any()
+
+
+def test_where_the_person_ends_at_the_outline_there_is_no_ear() -> None:
+    face = np.zeros((80, 80), np.bool_)
+    face[:, 20:60] = True
+    cover = np.ones((80, 80), np.float32)
+    cover[40:, 61:] = 0
+    distance, label = np.abs(np.arange(80) - 59.0) * 0.1 + np.zeros((80, 1)), np.zeros((80, 80), np.int32)
+    label += np.arange(80)[:, None].astype(np.int32)
+    there = template.something(cover, ~face, distance, label, 0.1)
+    assert (there[:30, 70] > 0.99).all()
+    assert (there[50:, 70] < 0.01).all()

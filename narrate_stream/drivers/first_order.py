@@ -186,7 +186,8 @@ class FirstOrderRetargeter(Retargeter):
 
     def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
         """The avatar's motion of this moment, `seconds` after the last one."""
-        self.refine(motion, seconds)
+        if self.reference is None:
+            self.calibrate(motion)
         assert self.reference is not None
         motion = self._anchor(motion) if self._anchor else motion
         first = self.reference.motion

@@ -1,7 +1,8 @@
 """What the reference takes skin to do with light from one direction: the relighter's own material, unabridged.
 
-The formulas of `ops.lighting` (`shade_normals`, `blurred_environment`) and `ops.gloss` for one sample. Where those
-change, these must: `tests/test_evaluate_truth.py` holds them together.
+The formulas of `ops.lighting` (`shade_normals`) and `ops.gloss` for one sample, the same for lamps and for the pixels
+of an environment map, however the relighter shares those out. Where those change, these must:
+`tests/test_evaluate_truth.py` holds them together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from narrate_stream.ops.lighting import BLEED, soft_cosine
 from offline.evaluate.emitters import Emitter, Lamp, dots
 
 F64 = NDArray[np.float64]
-MIRROR = 24.0  # of the lobe in which an environment is reflected
+LOBE = 24.0  # exponent of the cosine by which an environment is sampled where skin mirrors it
 HARD = 0.35  # share of the wrap under a point light
 
 
@@ -47,13 +48,3 @@ def ggx(nh: NDArray[Any], nl: NDArray[Any], nv: NDArray[Any], alpha: float) -> N
     density = alpha**2 / (nh * nh * (alpha**2 - 1) + 1) ** 2
     k = 0.5 * alpha
     return np.asarray(0.25 * density * nl / ((nl * (1 - k) + k) * (nv * (1 - k) + k)))
-
-
-def mirror_lobe(middle: F64, directions: NDArray[Any]) -> NDArray[Any]:
-    """(N, K, 1) how much of an environment is reflected from directions (N, K, 3) about mirror directions (N, 3)."""
-    return np.asarray(np.clip(dots(directions, middle), 0, 1)[..., None] ** MIRROR)
-
-
-def fresnel(cosine: NDArray[Any]) -> NDArray[Any]:
-    """Share reflected by skin seen at this cosine to its normal."""
-    return np.asarray(F0 + GRAZING * (1 - F0) * (1 - np.clip(cosine, 0, 1)) ** 5)
