@@ -63,7 +63,9 @@ class Pipeline:
         self.renderer = Renderer(model, self.framing, device)
         self.relighter: LightMapRelighter | ExactRelighter
         self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
-        self.retarget = (FirstOrderRetargeter if transfer == "first-order" else Retargeter)(model, motion)
+        retargeter = FirstOrderRetargeter if transfer == "first-order" else Retargeter
+        neutral = getattr(driver, "neutral", None)  # of what was not filmed
+        self.retarget = retargeter(model, motion, framing=self.framing if neutral is None else None)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
         self._room = Room()
@@ -74,7 +76,6 @@ class Pipeline:
         self._time: float | None = None
         self._calibrate = False
         self.calibration: Calibration | None = Calibration()  # None: the neutral is known before it plays
-        neutral = getattr(driver, "neutral", None)
         if neutral is not None:
             self.calibration = None
             self.retarget.calibrate(neutral)

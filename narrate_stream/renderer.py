@@ -28,7 +28,10 @@ from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
 FOOT = 0.2  # of the canvas' height, over which a breath begins
-LEAN, FLANK = 0.7, 0.1  # of a head's sideways shift its shoulders go along; of the canvas' width, over which that begins
+LEAN, FLANK = (
+    0.7,
+    0.1,
+)  # of a head's sideways shift its shoulders go along; of the canvas' width, over which that begins
 EYE_RADIUS, EYE_DEPTH = 1.45, 0.4  # cm: of the ball that the eyes' meshes are part of; how far it lies behind the lids
 
 

@@ -12,12 +12,13 @@ from scipy.spatial.transform import Rotation
 
 from narrate_stream.anchor import Anchor
 from narrate_stream.bundle import HybridModel
-from narrate_stream.drivers.mesh import FOCAL_FACTOR
+from narrate_stream.onlooker import Onlooker
 from narrate_stream.ops.expression import ExpressionPrior
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lift import CORNERS, IRISES
 from narrate_stream.ops.limits import eased, eased_turn
 from narrate_stream.ops.smoothing import OneEuro
+from narrate_stream.renderer import Framing
 from narrate_stream.types import AvatarMotion, Motion, Pose
 
 F64 = NDArray[np.float64]
@@ -34,7 +35,6 @@ JAW = (14, 87, 317, 17)
 MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
 UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
-SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
 LIP_RISE = 1.1  # cm the upper lip may rise, approached softly
 OPENING = 0.58  # of the way from nose to chin: how far lips part in relative motion, approached softly;
 LEAST = 0.1  # what is left of it to lips that are parted already
@@ -141,14 +141,21 @@ class Retargeter:
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait. held_back: (3,)
-    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`. anchored: what comes has been
-    through an `Anchor` already.
+    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`. framing: the part of the portrait
+    in which relative motion has to look like the driver's, see `Onlooker`. anchored: what comes has been through an
+    `Anchor` already.
     """
 
     def __init__(
-        self, model: HybridModel, mode: Literal["relative", "absolute"] = "relative", *, anchored: bool = False
+        self,
+        model: HybridModel,
+        mode: Literal["relative", "absolute"] = "relative",
+        *,
+        framing: Framing | None = None,
+        anchored: bool = False,
     ) -> None:
         self.model, self.mode = model, mode
+        self._onlooker = Onlooker(model, framing) if mode == "relative" else None
         self.reference: Reference | None = None
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
@@ -206,27 +213,24 @@ class Retargeter:
         )
 
     def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
-        now = motion.rotation.astype(np.float64)
-        if self.mode == "absolute":
-            turn, shift = now @ self.model.rotation.T, motion.translation - self.model.translation
+        own, before, onlooker = self.model.translation.astype(np.float64), reference.motion, self._onlooker
+        if onlooker is None:
+            turn, shift = motion.rotation @ self.model.rotation.T.astype(np.float64), motion.translation - own
         else:
-            turn, shift = now @ reference.motion.rotation.T, self._shift(motion, reference)
+            turn = motion.rotation @ before.rotation.T.astype(np.float64)
+            shift = motion.translation - before.translation
+            turn = onlooker.asked(turn)
         vector = np.degrees(Rotation.from_matrix(turn).as_rotvec())
         vector = calmed(self._pose_filter, vector, motion, seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
         shift = calmed(self._shift_filter, shift, motion, seconds)
         turn, self.held_back = eased_turn(turn)
-        if self.mode == "relative":
-            shift = softly(shift, SHIFT_LIMIT)
+        if onlooker is not None:
+            size = face_ratio(self.model.neutral, before.landmarks)
+            shift = onlooker.carried(shift, -float(before.translation[2]), size)
+            turn = onlooker.facing(turn, shift)
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
-
-    def _shift(self, motion: Motion, reference: Reference) -> F64:
-        """(3,) cm the driver moved, as the portrait's lens would see it: the driver is tracked under the usual field
-        of view."""
-        usual = FOCAL_FACTOR * max(self.model.frame_size) * self.model.crop[2]
-        lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
-        return np.asarray((motion.translation - reference.motion.translation) * lens, np.float64)
 
     def _expression(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
         """(468, 3) cm in the portrait's head space; share: how open the eyes are."""

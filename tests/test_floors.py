@@ -28,6 +28,7 @@ FLOORS = (
         "fusion",
         "lights",
         "anchor",
+        "onlooker",
         "retarget",
         "calibration",
         "room",
