@@ -267,19 +267,8 @@ def atlas_of(model: HybridModel) -> Atlas:
         horizons.transfer(planes, normals),
         radiosity.astype(np.float32),
         *texel_corners(model.source, face_of(model), atlas_scale(model), size),
-        spread_residual(model, size),
+        None if model.residual is None else residuals.spread(model.residual, rows, size),
     )
-
-
-def spread_residual(model: HybridModel, size: tuple[int, int]) -> Array | None:
-    """(h, w, 27) the model's residual over an atlas of `size` (w, h); none in the cells below the canvas."""
-    if model.residual is None:
-        return None
-    columns, rows = size[0], model.horizons.shape[1]
-    stored = residuals.unpacked(model.residual)
-    out = np.zeros((size[1], columns, 27), np.float32)
-    out[:rows] = cv2.resize(stored, (columns, rows), interpolation=cv2.INTER_LINEAR)
-    return out
 
 
 def atlas_size(model: HybridModel) -> tuple[int, int]:

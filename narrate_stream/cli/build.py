@@ -24,7 +24,11 @@ from narrate_stream.cli.options import PATH
 @click.option("--report", metavar="DIR", type=PATH, help="Also write a page of pictures that show every step.")
 @click.option("--weight-free", is_flag=True, help="Normals from geometry alone, without the shipped network.")
 @click.option("--learned-albedo", is_flag=True, help="Albedo by the network F_A; so far worse on photographs.")
-@click.option("--physical-light", is_flag=True, help="Without the network F_R, which adds light from skin to skin.")
+@click.option(
+    "--physical-light",
+    is_flag=True,
+    help="Without F_R, the network of light from skin to skin; photographs are relit 0.2 dB worse.",
+)
 def build(
     portrait: Path,
     output: Path,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +36,13 @@ def packed(residual: NDArray[Any]) -> NDArray[np.uint8]:
 def unpacked(stored: NDArray[np.uint8]) -> Array:
     """The inverse of `packed`."""
     return np.asarray((stored.astype(np.float32) - ZERO) * np.float32(RANGE / (ZERO - 1)), np.float32)
+
+
+def spread(stored: NDArray[np.uint8], rows: int, size: tuple[int, int]) -> Array:
+    """(h, w, 27) over an atlas of `size` (w, h) what is stored over the canvas, its first `rows`; none below."""
+    out = np.zeros((size[1], size[0], 27), np.float32)
+    out[:rows] = cv2.resize(unpacked(stored), (size[0], rows), interpolation=cv2.INTER_LINEAR)
+    return out
 
 
 def turned(residual: NDArray[Any], rotation: NDArray[np.float64]) -> Array:
