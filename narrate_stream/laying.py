@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from narrate_stream.bands import BANDS, side_by_side
 from narrate_stream.bundle import HybridModel
+from narrate_stream.creases import Creases
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
 from narrate_stream.ops.lighting import Lighting
 from narrate_stream.types import Array, Image
@@ -20,6 +21,7 @@ HEADROOM = 1.6  # linear values up to here are told apart before the knee
 STRIP = 64  # rows of a block: what is done to one stays in the cache for what is done next
 MARGIN = 2  # pixels round what is covered, for interpolation
 Block = tuple[slice, slice]
+Creased = tuple[tuple[Array, Array], Array]  # slopes of the light and amplitudes: see `Creases.deepen`
 
 
 def kneed(linear: NDArray[Any], roll: float = ROLL) -> NDArray[Any]:
@@ -50,20 +52,28 @@ class Laying:
         self._picture = self._rooted = self._out = np.zeros((0, 0, 3), np.uint8)
         self._bands: list[list[Block]] = []
         self._light: Array | None = None
+        self._creased: Creased | None = None
         self._roll = -1.0
         self._curve = np.zeros(0, np.uint8)
 
-    def __call__(self, picture: Image, light: Array, roll: float) -> Image:
+    def __call__(self, picture: Image, light: Array, roll: float, creased: Creased | None = None) -> Image:
         """(h, w, 3) sRGB, where the atlas shows something, black elsewhere: a picture of the atlas in a light (h', w',
-        3); good until the next call."""
-        if picture is self._picture and light is self._light and roll == self._roll:
+        3), `creased` where it is not a smooth face; good until the next call."""
+        if (
+            picture is self._picture
+            and light is self._light
+            and roll == self._roll
+            and creased is self._creased is None
+        ):
             return self._out
         if picture is not self._picture:
             self._prepare(picture)
         if roll != self._roll:
             self._roll, self._curve = roll, curve_of(roll)
-        self._light = light
-        grown = cv2.resize(cv2.sqrt(light * np.float32(1 / HEADROOM)), picture.shape[1::-1])
+        self._light, self._creased = light, creased
+        grown = np.asarray(cv2.resize(cv2.sqrt(light * np.float32(1 / HEADROOM)), picture.shape[1::-1]), np.float32)
+        if creased is not None:
+            self._creases.deepen(grown, *creased)
 
         def lay(blocks: list[Block]) -> None:
             for down, across in blocks:  # OpenCV multiplies whole rows, one piece of memory, twice as fast as parts
@@ -77,7 +87,7 @@ class Laying:
         """What depends on the picture only."""
         self._picture, self._rooted = picture, np.asarray(cv2.LUT(picture, self._root), np.uint8)
         if self._out.shape != picture.shape:
-            self._out = np.zeros_like(picture)
+            self._out, self._creases = np.zeros_like(picture), Creases(self.model, picture.shape)
             self._bands = shared_out(blocks_of(self.model.alpha, picture.shape[:2]))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from narrate_stream.bands import BANDS, side_by_side
 from narrate_stream.bundle import HybridModel
+from narrate_stream.creases import Creases
 from narrate_stream.kernels import texels as kernels
 from narrate_stream.kernels.light import LAMP, Colours9, Lamp, PartLight, Vector9
 from narrate_stream.kernels.rasterise import launch
@@ -32,23 +33,33 @@ FAINT = 0.004  # a part's share of a texel, or the hair's of a highlight, that i
 
 
 class Band:
-    """Texels of a part (n,) that one thread lights, their horizons (n, A), and what they throw on one another."""
+    """Texels of a part (n,) that one thread lights, their horizons (n, A) and learned residual (n or 0, 27), and what
+    they throw on one another."""
 
-    def __init__(self, texels: NDArray[Any], planes: NDArray[np.uint8]) -> None:
+    def __init__(self, texels: NDArray[Any], planes: NDArray[np.uint8], residual: Array) -> None:
         self.count, self.thrown = len(texels), np.zeros((1, 3), np.float32)
         self._texels = wp.array(texels, dtype=kernels.Texel, device="cpu")
         self._planes = wp.array(planes, dtype=wp.uint8, device="cpu")
+        self._residual = wp.array(residual.reshape(-1, 3, 9), dtype=Colours9, device="cpu")
         self._thrown = wp.array(self.thrown, dtype=wp.vec3, device="cpu", copy=False)
 
     def lit(self, light: Any, bend: Any, below: Any, out: Any) -> None:
         """`kernels.texels.texel_pass`."""
         self.thrown[:] = 0
-        given = [self._texels, self._planes, light, bend, below, self._thrown, out]
+        given = [self._texels, self._planes, self._residual, light, bend, below, self._thrown, out]
         launch(kernels.texel_pass, self.count, given, "cpu")
 
     def changed(self, own: Any, room: Any, bend: Any, below: Any, out: Any) -> None:
         """`kernels.texels.own_pass`."""
         launch(kernels.own_pass, self.count, [self._texels, own, room, bend, below, out], "cpu")
+
+    def sloped(self, light: Any, bend: Any, right: Any, up: Any) -> None:
+        """`kernels.texels.slope_pass`."""
+        launch(kernels.slope_pass, self.count, [self._texels, self._planes, light, bend, right, up], "cpu")
+
+    def own_sloped(self, own: Any, room: Any, bend: Any, right: Any, up: Any) -> None:
+        """`kernels.texels.own_slope_pass`."""
+        launch(kernels.own_slope_pass, self.count, [self._texels, own, room, bend, right, up], "cpu")
 
 
 class Layers:
@@ -86,6 +97,15 @@ class LightMap:
             banded(shading.atlas, texels[share.ravel()[texels] > 0], share, dark) for share in (1 - head, head)
         )
         self._lamps, self._own = (Layers(body, face, head.shape) for _ in range(2))
+        creased = np.zeros(head.shape, np.bool_)
+        for field in Creases(model, head.shape).fields:
+            creased[field.box] = True
+        within = texels[(creased & (head > 0)).ravel()[texels]]
+        self._creased = banded(shading.atlas, within, head, dark)
+        self._slopes = [vectors(np.zeros((head.size, 3))) for _ in range(2)]
+        right, up = (a.numpy().reshape(*head.shape, 3) for a in self._slopes)
+        self._slope_maps: tuple[Array, Array] = right, up
+        self._own_weight = np.zeros((*head.shape, 3), np.float32)
         self._body, self._head = Shining(), Shining()
         self._none, self._bend = (vectors(np.zeros((n, 3))) for n in (0, len(model.vertices)))
         self._light = own_sky(model)
@@ -103,6 +123,7 @@ class LightMap:
         if lighting.share > 0:
             own = cv2.multiply(self._changed(gbuffer, lighting), self._colour)
             made = np.asarray(cv2.addWeighted(made, 1 - lighting.share, own, lighting.share, 0), np.float32)
+            self._own_weight = own * np.float32(lighting.share) / np.maximum(made, 1e-4)
         self._last = lighting, turn.copy(), gbuffer.bend.copy(), made
         return made
 
@@ -129,6 +150,28 @@ class LightMap:
             lambda band, below, out: band.changed(self._light, head, bend, below, out),
         )
         return np.asarray(cv2.multiply(self._own.map, (*map(float, lighting.gain), 0.0)), np.float32)
+
+    def slopes(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Array, Array]:
+        """Two of (h, w, 3): see `Creases.deepen`; where skin may crease. Good until the next call."""
+        if lighting.original:
+            return self._own_slopes(gbuffer, lighting)
+        lamps = self._lamp_slopes(gbuffer, lighting)
+        if lighting.share == 0:
+            return lamps
+        lamps = lamps[0].copy(), lamps[1].copy()
+        own, weight = self._own_slopes(gbuffer, lighting), self._own_weight
+        right, up = (a + (b - a) * weight for a, b in zip(lamps, own, strict=True))
+        return right, up
+
+    def _lamp_slopes(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Array, Array]:
+        head, bend = self._head(self.shading.head(lighting, gbuffer.rotation)), self._bent(gbuffer)
+        side_by_side(lambda band: band.sloped(head, bend, *self._slopes), self._creased)
+        return self._slope_maps
+
+    def _own_slopes(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Array, Array]:
+        room, bend = matrix(room_of(lighting, gbuffer.room)), self._bent(gbuffer)
+        side_by_side(lambda band: band.own_sloped(self._light, room, bend, *self._slopes), self._creased)
+        return self._slope_maps
 
     def _bent(self, gbuffer: GBuffer) -> Any:
         """The bends of the vertices, for the kernels."""
@@ -170,6 +213,7 @@ class Shining:
         if self._mirror is not part.mirror:
             self._mirror, out.mirror = part.mirror, vectors(part.mirror, self.device)
         out.sky = Colours9(*(part.sh * COSINE[:, None]).T.ravel().tolist())
+        out.whole = Colours9(*part.whole.T.ravel().tolist())
         out.count, out.mirrors = len(lamps), int(len(part.mirror) > 1)
         out.rotation = matrix(part.rotation)
         return out
@@ -201,8 +245,15 @@ def banded(atlas: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) -
     for some in np.array_split(texels, BANDS):
         chosen = atlas.chosen(some[None])
         made = packed(chosen, some, weight.ravel()[some], dark.reshape(-1, 3)[some])
-        bands.append(Band(made, np.ascontiguousarray(chosen.planes[:, 0].T)))
+        bands.append(Band(made, np.ascontiguousarray(chosen.planes[:, 0].T), residual_of(chosen)))
     return bands
+
+
+def residual_of(chosen: Atlas) -> Array:
+    """(n, 27) of `chosen` (1, n); (0, 27) where F_R adds nothing, and then it costs nothing."""
+    if chosen.residual is None or not chosen.residual.any():
+        return np.zeros((0, 27), np.float32)
+    return np.ascontiguousarray(chosen.residual[0])
 
 
 def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from narrate_stream.bending import bend_map
 from narrate_stream.bundle import HybridModel
 from narrate_stream.catchlights import Catchlights
+from narrate_stream.creases import Creases
 from narrate_stream.kernels import shade
 from narrate_stream.kernels.rasterise import launch
 from narrate_stream.laying import KNEE, Laying, roll_off
@@ -53,7 +54,10 @@ class LightMapRelighter:
         """The lit core (H, W, 3) sRGB and the lit fringe (N, 3) sRGB. Pixels that nothing covers are undefined."""
         if untouched(gbuffer, lighting):
             return gbuffer.base, gbuffer.fringe_base  # the portrait itself, to the byte
-        lit = self._lay(gbuffer.picture, self.light_map(gbuffer, lighting), roll_off(lighting))
+        light, creased = self.light_map(gbuffer, lighting), None
+        if gbuffer.creased:
+            creased = self.light_map.slopes(gbuffer, lighting), gbuffer.creases
+        lit = self._lay(gbuffer.picture, light, roll_off(lighting), creased)
         core = np.asarray(gbuffer.fetched(lit), np.uint8)
         self._catchlights(core, gbuffer, lighting)
         return core, np.asarray(gbuffer.gathered(lit), np.uint8)
@@ -67,6 +71,7 @@ class ExactRelighter:
         self._light = own_sky(model)
         self._head, self._body = Shining(device), Shining(device)
         self._texture: Image = np.zeros((0, 0, 3), np.uint8)
+        self._creases: Creases | None = None
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> tuple[Image, NDArray[np.uint8]]:
         """As `LightMapRelighter`; uncovered pixels are black."""
@@ -130,6 +135,11 @@ class ExactRelighter:
         shadows = np.stack([*hidden, np.zeros(x.size, np.float32)], -1)  # kernels want no empty arrays
         out.seen = wp.array(shadows, dtype=float, device=self.device)
         out.bend = vectors(self._bent(gbuffer, x, y), self.device)
+        out.crease = vectors(self._tilt(gbuffer, x, y), self.device)
+        learned = self._learned(lighting, gbuffer)
+        out.learned = vectors(
+            np.zeros((0, 3)) if learned is None else sampled(learned, x, y, k).reshape(-1, 3), self.device
+        )
         return out
 
     def _bent(self, gbuffer: GBuffer, x: Array, y: Array) -> Array:
@@ -138,6 +148,14 @@ class ExactRelighter:
             return np.zeros((x.size, 3), np.float32)
         k, atlas = atlas_scale(self.model) / gbuffer.texture_scale, self.shading.atlas
         return np.asarray(sampled(bend_map(gbuffer.bend, atlas.corner, atlas.by), x, y, k).reshape(-1, 3), np.float32)
+
+    def _tilt(self, gbuffer: GBuffer, x: Array, y: Array) -> Array:
+        """(N, 3) what creases do at pixels with atlas coordinates x, y: see `creases.Field`."""
+        if not gbuffer.creased:
+            return np.zeros((x.size, 3), np.float32)
+        if self._creases is None or self._creases.shape != gbuffer.picture.shape[:2]:
+            self._creases = Creases(self.model, gbuffer.picture.shape)
+        return np.asarray(sampled(self._creases.tilt(gbuffer.creases), x, y, 1.0).reshape(-1, 3), np.float32)
 
     def _portrait(self, shape: tuple[int, ...]) -> Image:
         """(h, w, 3) the atlas in the portrait's own light, shrunk as a renderer shrinks it."""
@@ -165,6 +183,12 @@ class ExactRelighter:
             for d, r in zip(p.directions, p.radius, strict=True)
         ]
         return np.dstack([opened, atlas.open_sky]), risen
+
+    def _learned(self, lighting: Lighting, gbuffer: GBuffer) -> Array | None:
+        """(h, w, 3) over the small atlas: what F_R adds."""
+        shares = [(w, self.shading.atlas.learned(p)) for w, p in self._parts(lighting, gbuffer)]
+        added = [w * values for w, values in shares if values is not None]
+        return np.asarray(sum(added), np.float32) if added else None
 
     def _bounce(self, lighting: Lighting, gbuffer: GBuffer) -> Array:
         """(3,) what the lit person throws on itself."""

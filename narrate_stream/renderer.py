@@ -21,6 +21,7 @@ from narrate_stream.bands import BANDS, rows, side_by_side
 from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
+from narrate_stream.ops.creases import SHALLOWEST, amplitudes
 from narrate_stream.ops.geometry import Camera, turned_by_weight
 from narrate_stream.ops.lift import CORNERS
 from narrate_stream.types import Array, AvatarMotion, Image, MotionField
@@ -28,6 +29,10 @@ from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
 FOOT = 0.2  # of the canvas' height, over which a breath begins
+LEAN, FLANK = (
+    0.7,
+    0.1,
+)  # of a head's sideways shift its shoulders go along; of the canvas' width, over which that begins
 EYE_RADIUS, EYE_DEPTH = 1.45, 0.4  # cm: of the ball that the eyes' meshes are part of; how far it lies behind the lids
 
 
@@ -41,9 +46,9 @@ class GBuffer:
     fringe_xy (N, 2) atlas coordinates;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
     what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
-    surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; eyes (2, 6), right and
-    left: where the middle of the iris is seen (pixels), pixels per cm there, and the direction in which the eye looks,
-    camera space.
+    surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; creases (G,): how deep
+    those of the skin are, see `ops.creases`, none at rest; eyes (2, 6), right and left: where the middle of the iris
+    is seen (pixels), pixels per cm there, and the direction in which the eye looks, camera space.
     """
 
     covered: NDArray[np.bool_]
@@ -58,6 +63,7 @@ class GBuffer:
     rotation: F64
     room: F64
     bend: Array
+    creases: Array
     eyes: F64
 
     def fetched(self, picture: NDArray[Any]) -> NDArray[Any]:
@@ -76,6 +82,11 @@ class GBuffer:
     def gathered(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(N, C) a picture of the atlas at the fringe."""
         return gather(picture, self.fringe_xy[:, 0], self.fringe_xy[:, 1])
+
+    @property
+    def creased(self) -> bool:
+        """Whether any crease is to be seen."""
+        return bool((self.creases > SHALLOWEST).any())
 
     @cached_property
     def base(self) -> Image:
@@ -115,6 +126,7 @@ class Deformer:
         self._jaw = np.flatnonzero(model.jaw_weight > 0)
         self._body = np.flatnonzero(model.head_weight < 0.995)
         self._chest = body_weight(model)[self._body]
+        self._lean = LEAN * flank_weight(model)[self._body]
         self.eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
         self._balls = [Ball(model, eye, corners) for eye, corners in zip(self.eyes, CORNERS, strict=True)]
 
@@ -122,7 +134,8 @@ class Deformer:
         """(V, 3) camera-space vertices, cm.
 
         Expression first moves vertices with the portrait's head orientation; the pose then turns each vertex about the
-        pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay.
+        pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay; who moves the
+        head sideways leans, and takes the shoulders along.
         """
         return self.posed(self.shaped(motion), motion)
 
@@ -141,6 +154,7 @@ class Deformer:
         out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
         moved = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
         out[self._part] = moved + model.pivot + self._share[:, None] * shift
+        out[self._body, 0] += self._lean * np.float32(motion.view[:, 0] @ shift)
         if motion.breath:
             out[self._body, 1] += self._chest * np.float32(motion.breath)
         return out
@@ -153,6 +167,15 @@ def body_weight(model: HybridModel) -> Array:
     above = (height - model.camera.project(model.vertices)[:, 1]) / (FOOT * height)
     rise = np.clip(above, 0, 1)
     return np.asarray((1 - model.head_weight) * rise * rise * (3 - 2 * rise), np.float32)
+
+
+def flank_weight(model: HybridModel) -> Array:
+    """(V,) 0..1 how far each vertex goes with shoulders that lean: none of the head does, and none where the picture's
+    left or right border cuts the body off."""
+    width = model.canvas[0]
+    x = model.camera.project(model.vertices)[:, 0]
+    inside = np.clip(np.minimum(x, width - x) / (FLANK * width), 0, 1)
+    return np.asarray((1 - model.head_weight) * inside * inside * (3 - 2 * inside), np.float32)
 
 
 class Ball:
@@ -251,7 +274,9 @@ class Renderer:
         points = self.deform.posed(shaped, motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
         self._points = points
-        self._bend = self.bending(shaped) if np.abs(motion.offsets).max() > NONE else np.zeros((0, 3), np.float32)
+        moved = bool(np.abs(motion.offsets).max() > NONE)
+        self._bend = self.bending(shaped) if moved else np.zeros((0, 3), np.float32)
+        self._creases = amplitudes(self.model.neutral, motion.offsets) if moved else np.zeros(0, np.float32)
         self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
         return self._fetch(self.albedo if albedo else self.texture, motion)
 
@@ -320,6 +345,7 @@ class Renderer:
             rotation=rotation,
             room=np.asarray(motion.view.T @ rotation, np.float64),
             bend=self._bend,
+            creases=self._creases,
             eyes=self._seen_eyes(motion),
         )
 

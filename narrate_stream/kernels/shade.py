@@ -24,8 +24,8 @@ BYTE = wp.constant(1.0 / 255.0)
 class Pixels:
     """N pixels. covered: 0 or 1; base (N, 3) sRGB of albedo, own (N, 3) the portrait's; surface and material (N, 4) as
     in the atlas; opened (N, 4): what the horizon leaves of the sky, by colour and of an even one; seen (N, 2 K): of
-    each lamp, the head's first; bend (N,): how the expression has
-    turned the surface of the head."""
+    each lamp, the head's first; bend (N,): how the expression has turned the surface of the head; crease (N,):
+    `creases.Field.tilt`; learned (N,): shading that F_R adds, or none (0,)."""
 
     covered: wp.array(dtype=wp.uint8)
     base: wp.array2d(dtype=wp.uint8)
@@ -35,6 +35,8 @@ class Pixels:
     opened: wp.array(dtype=wp.vec4)
     seen: wp.array2d(dtype=float)
     bend: wp.array(dtype=wp.vec3)
+    crease: wp.array(dtype=wp.vec3)
+    learned: wp.array(dtype=wp.vec3)
 
 
 @wp.struct
@@ -95,6 +97,8 @@ def lit(pixels: Pixels, i: int, albedo: wp.vec3, skin: Skin, part: PartLight, st
         seen = pixels.seen[i, start + k]
         light += shade(lamp, skin.normal) * seen
         shine += lamp.colour * (seen * highlight(lamp, skin.normal, skin.tangent, viewer, skin.lobes))
+    if pixels.learned.shape[0] > 0:
+        light = wp.max(light + pixels.learned[i], wp.vec3(0.0, 0.0, 0.0))
     if part.mirrors > 0:
         shine += mirrored(part.mirror, part.rotation * skin.normal) * (skin.gloss * left[3])
     return wp.cw_mul(albedo, light) + shine
@@ -131,7 +135,9 @@ def shade_pass(
     if pixels.covered[i] == wp.uint8(0):
         return
     at_rest = decoded(float(pixels.surface[i, 0]) * BYTE, float(pixels.surface[i, 1]) * BYTE)
-    face = skin_at(pixels, i, bent(at_rest, pixels.bend[i]))
+    crease = pixels.crease[i]
+    tilt = wp.vec3(crease[0], crease[1], 0.0)
+    face = skin_at(pixels, i, wp.normalize(bent(at_rest, pixels.bend[i]) + tilt))
     still = skin_at(pixels, i, at_rest)
     weight = float(pixels.surface[i, 2]) * BYTE
     colour = wp.vec3(0.0, 0.0, 0.0)
@@ -144,5 +150,6 @@ def shade_pass(
         change += own_change(own.sky, own.body, at_rest, at_rest) * (1.0 - weight)
         given = wp.cw_mul(linear_of(tone, pixels.own, i), own.gain) * change
         colour = colour * (1.0 - own.share) + given * own.share
+    colour = colour * (1.0 - crease[2])
     for c in range(3):
         out[i, c] = to_byte(tone, colour[c])
