@@ -175,7 +175,7 @@ $('calibrate').addEventListener('click', () => { session?.send({ calibrate: true
 $('idle').addEventListener('change', () => tell({ idle: $('idle').checked }, true));
 const showIdle = () => { $('idle').checked = state.idle; };
 const CALM = 55; // % from which a neutral is a good one
-const NAMES = { yaw: 'turn', pitch: 'nod', roll: 'tilt' };
+const NAMES = { yaw: 'turn', pitch: 'nod', roll: 'tilt', x: 'way aside', y: 'way up or down', z: 'distance' };
 function showNeutral(found) {
   const box = $('neutral'), percent = Math.round(100 * (found?.score ?? 0));
   box.style.setProperty('--known', `${percent}%`);
@@ -187,7 +187,7 @@ function showNeutral(found) {
 function showHeld(held) {
   const shown = Object.entries(held ?? {}).filter(([, by]) => Math.abs(by) >= 1);
   $('held').hidden = !shown.length;
-  $('held').textContent = shown.map(([name, by]) => `${NAMES[name] ?? name} eased by ${Math.abs(by).toFixed(0)}°`).join(', ');
+  $('held').textContent = shown.map(([name, by]) => `${NAMES[name] ?? name} eased by ${Math.abs(by).toFixed(0)}${name in { x: 0, y: 0, z: 0 } ? ' cm' : '°'}`).join(', ');
 }
 
 // ---- keeping --------------------------------------------------------------------------------------------------------------------

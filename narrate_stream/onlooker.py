@@ -38,8 +38,12 @@ class Onlooker:
         """(3,) cm that the portrait moves where its driver has moved by `shift` (3,) cm: as many head widths in the
         picture, and as much larger or smaller, however far its camera is. distance: cm, of the driver; size: how much
         larger the portrait's head is."""
-        soft = eased(shift, 0.6 * SHIFT_LIMIT, SHIFT_LIMIT)
-        return np.asarray(soft * [size, size, abs(self._place[2]) / max(distance, 1.0)])
+        return np.asarray(self.allowed(shift) * [size, size, abs(self._place[2]) / max(distance, 1.0)])
+
+    @staticmethod
+    def allowed(shift: F64) -> F64:
+        """(3,) cm of the driver's move `shift` (3,) that are followed: eased toward SHIFT_LIMIT."""
+        return eased(shift, 0.6 * SHIFT_LIMIT, SHIFT_LIMIT)
 
     def facing(self, turn: F64, shift: F64) -> F64:
         """(3, 3) `turn`, and what the move by `shift` (3,) cm takes away from it to the eye."""

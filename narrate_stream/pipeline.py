@@ -220,9 +220,11 @@ class Pipeline:
         return None if found is None else {"score": round(found.score, 2), "by_hand": found.by_hand}
 
     def _held_back(self) -> dict[str, float]:
-        """Degrees of the driver's turn that the model does not follow, by angle; empty within its limits."""
-        asked = self.retarget.held_back if self._presence.seen else np.zeros(3)
-        named = zip(("yaw", "pitch", "roll"), asked, strict=True)
+        """Degrees of the driver's turn and cm of its way that the model does not follow; empty within its limits."""
+        if not self._presence.seen:
+            return {}
+        asked = (*self.retarget.held_back, *self.retarget.held_shift)
+        named = zip(("yaw", "pitch", "roll", "x", "y", "z"), asked, strict=True)
         return {name: round(float(angle), 1) for name, angle in named if abs(angle) >= 0.05}
 
     def close(self) -> None:

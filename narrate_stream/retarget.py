@@ -126,7 +126,8 @@ class Retargeter:
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait. held_back: (3,)
-    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`. framing: the part of the portrait
+    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`; held_shift: (3,) cm, the same of
+    its way. framing: the part of the portrait
     in which relative motion has to look like the driver's, see `Onlooker`. anchored: what comes has been through an
     `Anchor` already.
     """
@@ -152,7 +153,7 @@ class Retargeter:
         # laid over the driver pixel for pixel, damping costs more (landmarks 1 % worse) than it saves
         self._prior = ExpressionPrior(strength=1.0 if mode == "relative" else 0.0)
         self._gaze = np.zeros((2, 2))
-        self.held_back = np.zeros(3)
+        self.held_back, self.held_shift = np.zeros(3), np.zeros(3)
         self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
 
     def calibrate(self, motion: Motion) -> None:
@@ -205,6 +206,7 @@ class Retargeter:
         turn, self.held_back = eased_turn(turn)
         if onlooker is not None:
             size = face_ratio(self.model.neutral, before.landmarks)
+            self.held_shift = shift - onlooker.allowed(shift)
             shift = onlooker.carried(shift, -float(before.translation[2]), size)
             turn = onlooker.facing(turn, shift)
         lever = (self.model.pivot - self.model.translation).astype(np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -295,6 +295,19 @@ def test_a_turn_beyond_the_limits_is_disclosed(model: HybridModel) -> None:
     assert state["pose"]["yaw"] + state["held_back"]["yaw"] == pytest.approx(55, abs=0.3)
     pipeline.step(frame(40))
     assert pipeline.state()["held_back"] == {}  # nobody is there who could be held back
+
+
+@pytest.mark.parametrize("transfer", ["mesh", "first-order"])
+def test_a_way_beyond_the_limits_is_disclosed(model: HybridModel, transfer: Literal["mesh", "first-order"]) -> None:
+    pipeline = Pipeline(model, size=SIZE, transfer=transfer)
+    calm = neutral_motion()
+    pipeline.rehearse([calm])
+    near = replace(calm, translation=calm.translation + np.float32([0, 0, 30]))
+    for i in range(30):
+        pipeline.play(frame(i), near)
+    held = pipeline.state()["held_back"]
+    assert set(held) == {"z"}
+    assert 15 < held["z"] < 30
 
 
 def test_calibrating_takes_the_next_face_for_the_neutral(model: HybridModel) -> None:

@@ -194,4 +194,6 @@ class FirstOrderRetargeter(Retargeter):
         if self._match is None or self._match.first is not first:
             self._match = PoseMatch(self._shape, first, self._own)
             self._inner.calibrate(self._match.follow(first))
-        return self._inner(self._match.follow(motion), seconds)
+        shown = self._inner(self._match.follow(motion), seconds)
+        self.held_back, self.held_shift = self._inner.held_back, self._inner.held_shift
+        return shown
