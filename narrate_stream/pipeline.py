@@ -134,7 +134,10 @@ class Pipeline:
         return self._presence.motion
 
     def look_again(self, frames: Iterable[Frame], motions: list[Motion | None]) -> list[Motion | None]:
-        """Offline: what was seen in the frames of a clip (at least one face), more exactly; see `drivers.clip`."""
+        """Offline: what was seen in the frames of a clip (at least one face), more exactly; see `drivers.clip`. For
+        absolute motion only: laid on skin, displacements and turns agree less with another detector's."""
+        if self.retarget.mode == "relative":
+            return motions
         return sharpened(frames, motions, self.retarget.calmest([m for m in motions if m is not None]))
 
     def rehearse(self, motions: list[Motion | None]) -> None:

@@ -12,11 +12,12 @@ from scipy.spatial.transform import Rotation
 
 from narrate_stream.anchor import Anchor
 from narrate_stream.bundle import HybridModel
+from narrate_stream.lips import MOUTH_INDEX, Lips
 from narrate_stream.onlooker import Onlooker
 from narrate_stream.ops.expression import ExpressionPrior
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lift import CORNERS, IRISES
-from narrate_stream.ops.limits import eased, eased_turn
+from narrate_stream.ops.limits import eased_turn, softly
 from narrate_stream.ops.smoothing import OneEuro
 from narrate_stream.renderer import Framing
 from narrate_stream.types import AvatarMotion, Motion, Pose
@@ -25,20 +26,9 @@ F64 = NDArray[np.float64]
 UPPER_LIDS = ((246, 161, 160, 159, 158, 157, 173), (466, 388, 387, 386, 385, 384, 398))
 LOWER_LIDS = ((7, 163, 144, 145, 153, 154, 155), (249, 390, 373, 374, 380, 381, 382))
 LID_FOLDS = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414))
-UPPER_LIP, LOWER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)
-MOUTH = tuple(sorted({
-    61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146, 78, 308, *UPPER_LIP,
-    *LOWER_LIP, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16, 85, 180, 90, 77, 62, 183,
-    42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
-}))  # fmt: skip
 JAW = (14, 87, 317, 17)
-MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
-UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
+JAW_INDEX = np.array(JAW)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
-LIP_RISE = 1.1  # cm the upper lip may rise, approached softly
-OPENING = 0.58  # of the way from nose to chin: how far lips part in relative motion, approached softly;
-LEAST = 0.1  # what is left of it to lips that are parted already
-OVERLAP = 0.04  # cm by which shut lips overlap
 LID_OVERLAP, LID_LIFT = 0.28, 0.08  # cm by which a shut lower lid goes on behind the upper one: its soft rim is hidden
 WIDE_EYES = 0.4  # of the portrait's own opening: how much farther its lids go apart, approached softly
 SHUT, NEARLY_SHUT = 0.06, 0.15  # lid openings over eye width: what the detector reports for shut eyes; where it errs
@@ -112,11 +102,6 @@ def face_ratio(own: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]])
     return apart[0] / max(apart[1], 1e-6)
 
 
-def softly(x: F64 | float, limit: F64 | float) -> F64:
-    """x near zero, approaching +-limit smoothly from 60% of it."""
-    return eased(x, 0.6 * np.asarray(limit, np.float64), limit)
-
-
 def closed_fully(aspect: F64) -> F64:
     """Lid opening over eye width, with what the detector still calls open in a blink taken for shut (0)."""
     near = np.clip((NEARLY_SHUT - aspect) / (NEARLY_SHUT - SHUT), 0, None)
@@ -159,16 +144,7 @@ class Retargeter:
         self.reference: Reference | None = None
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
-        mouth = MOUTH_INDEX[model.neutral[MOUTH_INDEX, 1] > model.neutral[[78, 308], 1].mean() - 0.05]
-        self._upper_mouth = mouth
-        opening = np.linalg.norm(model.neutral[13] - model.neutral[14]) / np.linalg.norm(
-            model.neutral[78] - model.neutral[308]
-        )
-        # a lip that is already up in a smile has little way left; higher, there would be more gum than anyone has
-        self._lip_rise = LIP_RISE * (0.6 if opening > 0.06 else 1.0)
-        nose, lip = model.neutral[2, 1], model.neutral[14, 1]
-        self._with_jaw = np.clip((nose - model.neutral[:468, 1]) / (nose - lip), 0, 1)
-        self._with_jaw[self._upper_mouth] = 0
+        self._lips = Lips(model, relative=mode == "relative")
         self._pose_filter = OneEuro(3.5, 0.8, PROMPT)
         self._shift_filter = OneEuro(4.0, 4.0, PROMPT)
         self._face_filter = OneEuro(5.0, 4.0, PROMPT)
@@ -189,6 +165,7 @@ class Retargeter:
         seen = [m for m in motions if m is not None]
         if not seen:
             return
+        self._lips.rehearse([m.landmarks for m in seen])
         calm = self.calmest(seen)
         self.calibrate(calm if self._anchor else replace(calm, landmarks=with_usual_eyes(calm, seen)))
 
@@ -249,23 +226,7 @@ class Retargeter:
         for lids in (UPPER_LID_INDEX, LOWER_LID_INDEX):
             offsets[lids, 1] *= scale
         offsets[LID_FOLD_INDEX, 1] *= 0.5 + 0.5 * scale
-        rise = offsets[self._upper_mouth, 1]
-        offsets[self._upper_mouth, 1] = np.where(rise > 0, softly(rise, self._lip_rise), rise)
-        if self.mode == "relative":
-            offsets = self._opening_limited(offsets)
-        return self._lips_apart(self._lids_set(offsets, share))
-
-    def _opening_limited(self, offsets: F64) -> F64:
-        """A mouth that opens as far as the portrait's face has room for: beyond, jaw and chin go down less."""
-        own = self.model.neutral
-        room = float(own[2, 1] - own[152, 1])
-        rest = float(own[13, 1] - own[14, 1])
-        down, up = -float(offsets[14, 1]), float(offsets[13, 1])
-        if down <= 0:
-            return offsets
-        allowed = float(softly(down + up, max(OPENING * room - rest, LEAST * room))) - up
-        offsets[:, 1] *= 1 - (1 - np.clip(allowed / down, 0, 1)) * self._with_jaw
-        return offsets
+        return self._lips(self._lids_set(offsets, share), motion.landmarks, seconds)
 
     def _lids_set(self, offsets: F64, share: F64) -> F64:
         """Lids that close stand as far apart as the driver's do, in the portrait's own measure (`share` (2,) of the
@@ -281,17 +242,6 @@ class Retargeter:
         offsets[low, 1] += 0.15 * excess + LID_OVERLAP * shut
         offsets[u, 2] += LID_LIFT * shut
         offsets[low, 2] -= LID_LIFT * shut
-        return offsets
-
-    def _lips_apart(self, offsets: F64) -> F64:
-        """Inner lips never pass each other: they meet in the middle, overlapping a hair so that no slit shows."""
-        own = self.model.neutral
-        u, low = UPPER_LIP_INDEX, LOWER_LIP_INDEX
-        gap = (own[u, 1] + offsets[u, 1]) - (own[low, 1] + offsets[low, 1])
-        wanted = np.where(gap < 2 * OVERLAP, np.maximum(gap, -OVERLAP) - np.clip(OVERLAP - 0.5 * gap, 0, OVERLAP), gap)
-        cross = gap - np.maximum(wanted, -OVERLAP)
-        offsets[u, 1] -= 0.5 * cross
-        offsets[low, 1] += 0.5 * cross
         return offsets
 
     def _look(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:

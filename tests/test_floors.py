@@ -29,6 +29,7 @@ FLOORS = (
         "lights",
         "anchor",
         "onlooker",
+        "lips",
         "retarget",
         "calibration",
         "room",

@@ -10,8 +10,9 @@ import pytest
 
 from narrate_stream.drivers.landmarks import FaceMesh
 from narrate_stream.drivers.looks import NEAR, SeveralLooks, distance, mirrored, plain_share
+from narrate_stream.lips import MOUTH
 from narrate_stream.ops.canonical import canonical
-from narrate_stream.retarget import LOWER_LIDS, MOUTH, UPPER_LIDS
+from narrate_stream.retarget import LOWER_LIDS, UPPER_LIDS
 from narrate_stream.types import Image
 from offline.picture import load_builtin_portrait
 

@@ -11,17 +11,14 @@ import pytest
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.channels import CHANNELS, expressive_face
 from narrate_stream.drivers.mesh import neutral_motion
+from narrate_stream.lips import LEAST, LOWER_LIP, OPENING, UPPER_LIP
 from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
 from narrate_stream.ops.limits import BELIEVABLE, MOST
 from narrate_stream.retarget import (
     GAZE_LIMIT,
-    LEAST,
     LID_OVERLAP,
     LOWER_LIDS,
-    LOWER_LIP,
-    OPENING,
     UPPER_LIDS,
-    UPPER_LIP,
     WIDE_EYES,
     Retargeter,
     closed_fully,

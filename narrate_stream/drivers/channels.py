@@ -15,9 +15,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.lips import LOWER_LIP, UPPER_LIP
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.lift import IRISES
-from narrate_stream.retarget import LID_FOLDS, LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
+from narrate_stream.retarget import LID_FOLDS, LOWER_LIDS, UPPER_LIDS
 
 F64 = NDArray[np.float64]
 Move = tuple[float, float, float]

@@ -21,14 +21,12 @@ from numpy.typing import NDArray
 from narrate_stream.drivers.channels import LANDMARKS, LOOK, basis, expressive_face, open_jaw
 from narrate_stream.drivers.script import DISTANCE, GAZE_LIMIT, LIMITS, LONGEST, POSE, Script
 from narrate_stream.errors import MotionError
+from narrate_stream.lips import LOWER_LIP_INDEX, MOUTH_INDEX, UPPER_LIP_INDEX
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.retarget import (
     LOWER_LID_INDEX,
-    LOWER_LIP_INDEX,
-    MOUTH_INDEX,
     UPPER_LID_INDEX,
-    UPPER_LIP_INDEX,
     eye_widths,
     face_ratio,
     gaze_of,
