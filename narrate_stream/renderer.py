@@ -147,7 +147,7 @@ class Deformer:
         out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
         moved = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
         out[self._part] = moved + model.pivot + self._share[:, None] * shift
-        out[self._body, 0] += self._lean * shift[0]
+        out[self._body, 0] += self._lean * np.float32(motion.view[:, 0] @ shift)
         if motion.breath:
             out[self._body, 1] += self._chest * np.float32(motion.breath)
         return out

@@ -425,7 +425,7 @@ def stage(fake: Fake, tmp_path: Path) -> SimpleNamespace:
     result = SimpleNamespace(clip=clip, out=tmp_path / "out.mp4", sees=lambda frame: frame.time > 0.1 or None)
     driver = SimpleNamespace(close=lambda: None)
     fake("offline.stills", load_or_build=lambda path, progress=None: "model")
-    fake("narrate_stream.drivers.mesh", MeshDriver=lambda: lambda frame: result.sees(frame))
+    fake("narrate_stream.drivers.mesh", MeshDriver=lambda **_: lambda frame: result.sees(frame))
     fake("narrate_stream.pipeline", Pipeline=FakePipeline)
     result.driver = driver
     return result

@@ -61,12 +61,12 @@ def test_a_noisy_track_comes_nearer_to_the_skin() -> None:
 
 def test_frames_without_a_face_or_of_another_size_stay_as_they_are() -> None:
     calm, small = seen(), replace(seen(), size=(160, 140))
-    motions = [calm, None, small, calm]
+    motions = [calm, None, small, calm]  # a stranger's are left alone, too
     frames = [Frame(painted(calm), k, Fraction(1, 30)) for k in range(4)]
     out = sharpened(frames, motions, calm)
     assert out[1] is None
     assert out[2] is small
-    assert list(runs(motions, calm.size)) == [(0, 1), (3, 4)]
+    assert list(runs(motions, calm)) == [(0, 1), (3, 4)]
 
 
 def test_smoothing_keeps_straight_lines_and_blinks_and_takes_flicker() -> None:

@@ -66,7 +66,7 @@ def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
     from narrate_stream.media import VIDEO_SUFFIXES, FileSink
 
     check_output(output, VIDEO_SUFFIXES)
-    source, driver = open_drive(drive)
+    source, driver = open_drive(drive, options["motion"])
     pipeline = make_pipeline(model, driver, options)
     try:
         motions = track_clip(source, driver, drive)
@@ -83,8 +83,9 @@ def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
     say(f"{output}: {len(motions)} frames, {pipeline.size[0]}x{pipeline.size[1]}")
 
 
-def open_drive(path: Path) -> tuple[Any, Driver]:
-    """The frames that drive, and the driver that understands them."""
+def open_drive(path: Path, motion: str = "relative") -> tuple[Any, Driver]:
+    """The frames that drive, and the driver that understands them. In absolute motion the picture itself corrects one
+    look, whose errors are slow; in relative motion several looks are nearer to what other detectors see."""
     if path.suffix.lower() == ".json":
         from narrate_stream.drivers.script import ScriptDriver, ScriptSource
 
@@ -92,7 +93,7 @@ def open_drive(path: Path) -> tuple[Any, Driver]:
     from narrate_stream.drivers.mesh import MeshDriver
     from narrate_stream.media import FileSource
 
-    return FileSource(path), MeshDriver(patient=True)
+    return FileSource(path), MeshDriver(patient=motion == "relative")
 
 
 def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:

@@ -30,9 +30,9 @@ LIVELY = np.array([*EYES[0], *EYES[1], *range(FACE, FACE + 10)])
 def sharpened(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Motion) -> list[Motion | None]:
     """What the driver saw in the `frames`, more exactly; `calm` is the one of its motions that the others are laid on.
     Frames of
-    another size keep theirs; `frames` are gone through twice."""
+    another size or person keep theirs; `frames` are gone through twice."""
     marks = aligned(frames, motions, calm)
-    for first, last in runs(motions, calm.size):
+    for first, last in runs(motions, calm):
         marks[first:last] = smoothed(np.array(marks[first:last]))
     return [m if at is None or m is None else relifted(m, at, calm) for m, at in zip(motions, marks, strict=True)]
 
@@ -44,9 +44,7 @@ def aligned(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Mot
 
     def look(pair: tuple[Frame, Motion | None]) -> F64 | None:
         frame, motion = pair
-        if motion is None or motion.size != calm.size:
-            return None
-        return aligner(frame.image, motion.pixels.astype(np.float64))
+        return aligner(frame.image, motion.pixels.astype(np.float64)) if motion and alike(motion, calm) else None
 
     out: list[F64 | None] = []
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -71,11 +69,16 @@ def eye_line(marks: F64) -> F64:
     return np.array([[x, y], [-y, x]])
 
 
-def runs(motions: Sequence[Motion | None], size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """First and last + 1 of each stretch of frames with a face, in pictures of this size."""
+def alike(motion: Motion, calm: Motion) -> bool:
+    """Whether two moments show the same person in pictures of the same size."""
+    return motion.size == calm.size and motion.person == calm.person
+
+
+def runs(motions: Sequence[Motion | None], calm: Motion) -> Iterator[tuple[int, int]]:
+    """First and last + 1 of each stretch of frames that show the person of the calm one."""
     first: int | None = None
     for k, motion in enumerate([*motions, None]):
-        seen = motion is not None and motion.size == size
+        seen = motion is not None and alike(motion, calm)
         if seen and first is None:
             first = k
         elif not seen and first is not None:
