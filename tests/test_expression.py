@@ -80,6 +80,17 @@ def test_scripts_and_first_moments_are_taken_as_they_are() -> None:
         assert prior(seen(moves), REST, seconds) == pytest.approx(moves, abs=1e-5)
 
 
+def test_half_the_strength_damps_half() -> None:
+    jump = noise(3)
+    priors = [ExpressionPrior(strength=strength) for strength in (1.0, 0.5, 0.0)]
+    for prior in priors:
+        prior(seen(np.zeros((468, 3))), REST, STEP)
+    whole, half, none = (prior(seen(jump), REST, STEP) for prior in priors)
+    assert none == pytest.approx(jump, abs=1e-5)
+    assert half == pytest.approx((whole + none) / 2, abs=1e-5)
+    assert np.abs(whole - none).max() > 0.01
+
+
 @pytest.mark.parametrize("angles", [(0, 0, 0), (25, 0, 0), (-10, 15, 5)])
 def test_what_is_hidden_along_the_line_of_sight_is_known(angles: tuple[float, float, float]) -> None:
     moves, prior = mixed(5), ExpressionPrior()

@@ -47,10 +47,12 @@ def expression_basis() -> ExpressionBasis:
 
 
 class ExpressionPrior:
-    """Takes noise from moves away from a neutral, frame by frame; remembers what slowly changes beside the basis."""
+    """Takes noise from moves away from a neutral, frame by frame; remembers what slowly changes beside the basis.
 
-    def __init__(self, basis: ExpressionBasis | None = None) -> None:
-        self.basis = basis or expression_basis()
+    strength: 0..1, how much of the damping is done."""
+
+    def __init__(self, basis: ExpressionBasis | None = None, *, strength: float = 1.0) -> None:
+        self.basis, self.strength = basis or expression_basis(), strength
         modes, weight = self.basis.modes, 1 / (ALIKE * self.basis.noise**2)
         self._count = len(modes)
         self._flat = modes.reshape(self._count, -1)
@@ -65,12 +67,13 @@ class ExpressionPrior:
         measured is taken as it is."""
         face = motion.landmarks[:468].astype(np.float64)
         offsets = face - base[:468]
-        if not motion.measured:
+        if not motion.measured or not self.strength:
             return offsets
         sight = lines_of_sight(face, motion.rotation, motion.translation)
         size = eye_distance(base) / eye_distance(canonical().landmarks)
         left = across(offsets - size * self.most_probable(offsets / size, sight), sight)
-        return np.asarray(offsets - (1 - self.basis.fast[:, None]) * self._fast(left, seconds))
+        damped = self.strength * (1 - self.basis.fast[:, None])
+        return np.asarray(offsets - damped * self._fast(left, seconds))
 
     def most_probable(self, offsets: F64, sight: F64) -> F64:
         """(468, 3) the basis' expression of these offsets (468, 3), with the depth that none of them shows."""
