@@ -50,12 +50,14 @@ class Recorded:
 
 
 class Band:
-    """Texels of a part (n,) that one thread lights, their horizons (n, A), and what they throw on one another."""
+    """Texels of a part (n,) that one thread lights, their horizons (n, A) and learned residual (n or 0, 27), and what
+    they throw on one another."""
 
-    def __init__(self, texels: NDArray[Any], planes: NDArray[np.uint8]) -> None:
+    def __init__(self, texels: NDArray[Any], planes: NDArray[np.uint8], residual: Array) -> None:
         self.thrown = np.zeros((1, 3), np.float32)
         self._texels = wp.array(texels, dtype=kernels.Texel, device="cpu")
         self._planes = wp.array(planes, dtype=wp.uint8, device="cpu")
+        self._residual = wp.array(residual.reshape(-1, 3, 9), dtype=Colours9, device="cpu")
         self._thrown = wp.array(self.thrown, dtype=wp.vec3, device="cpu", copy=False)
         passes = kernels.texel_pass, kernels.own_pass, kernels.slope_pass, kernels.own_slope_pass
         self._light, self._change, self._slope, self._own_slope = (Recorded(p, len(texels)) for p in passes)
@@ -63,7 +65,7 @@ class Band:
     def lit(self, light: Any, bend: Any, below: Any, out: Any) -> None:
         """`kernels.texels.texel_pass`."""
         self.thrown[:] = 0
-        self._light(self._texels, self._planes, light, bend, below, self._thrown, out)
+        self._light(self._texels, self._planes, self._residual, light, bend, below, self._thrown, out)
 
     def changed(self, own: Any, room: Any, bend: Any, below: Any, out: Any) -> None:
         """`kernels.texels.own_pass`."""
@@ -229,6 +231,7 @@ class Shining:
         if self._mirror is not part.mirror:
             self._mirror, out.mirror = part.mirror, vectors(part.mirror, self.device)
         out.sky = Colours9(*(part.sh * COSINE[:, None]).T.ravel().tolist())
+        out.whole = Colours9(*part.whole.T.ravel().tolist())
         out.count, out.mirrors = len(lamps), int(len(part.mirror) > 1)
         out.rotation = matrix(part.rotation)
         return out
@@ -260,8 +263,15 @@ def banded(atlas: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) -
     for some in np.array_split(texels, BANDS):
         chosen = atlas.chosen(some[None])
         made = packed(chosen, some, weight.ravel()[some], dark.reshape(-1, 3)[some])
-        bands.append(Band(made, np.ascontiguousarray(chosen.planes[:, 0].T)))
+        bands.append(Band(made, np.ascontiguousarray(chosen.planes[:, 0].T), residual_of(chosen)))
     return bands
+
+
+def residual_of(chosen: Atlas) -> Array:
+    """(n, 27) of `chosen` (1, n); (0, 27) where F_R adds nothing, and then it costs nothing."""
+    if chosen.residual is None or not chosen.residual.any():
+        return np.zeros((0, 27), np.float32)
+    return np.ascontiguousarray(chosen.residual[0])
 
 
 def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) -> NDArray[Any]:

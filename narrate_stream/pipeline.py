@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from narrate_stream.backdrops import Backdrop
 from narrate_stream.bundle import HybridModel
 from narrate_stream.calibration import Calibration
 from narrate_stream.dimmer import Dimmer
+from narrate_stream.drivers.clip import sharpened
 from narrate_stream.drivers.first_order import FirstOrderRetargeter
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import fuse, head_framing, portrait_framing
@@ -61,7 +63,9 @@ class Pipeline:
         self.renderer = Renderer(model, self.framing, device)
         self.relighter: LightMapRelighter | ExactRelighter
         self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
-        self.retarget = (FirstOrderRetargeter if transfer == "first-order" else Retargeter)(model, motion)
+        retargeter = FirstOrderRetargeter if transfer == "first-order" else Retargeter
+        neutral = getattr(driver, "neutral", None)  # of what was not filmed
+        self.retarget = retargeter(model, motion, framing=self.framing if neutral is None else None)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
         self._room = Room()
@@ -72,7 +76,6 @@ class Pipeline:
         self._time: float | None = None
         self._calibrate = False
         self.calibration: Calibration | None = Calibration()  # None: the neutral is known before it plays
-        neutral = getattr(driver, "neutral", None)
         if neutral is not None:
             self.calibration = None
             self.retarget.calibrate(neutral)
@@ -129,6 +132,13 @@ class Pipeline:
     def motion(self) -> AvatarMotion:
         """The avatar's last motion, before the viewer's turn."""
         return self._presence.motion
+
+    def look_again(self, frames: Iterable[Frame], motions: list[Motion | None]) -> list[Motion | None]:
+        """Offline: what was seen in the frames of a clip (at least one face), more exactly; see `drivers.clip`.
+        Absolute motion only: laid on skin, relative motion's turns agree less with another detector's."""
+        if self.retarget.mode == "relative":
+            return motions
+        return sharpened(frames, motions, self.retarget.calmest([m for m in motions if m is not None]))
 
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Offline: lets the retargeter see the whole clip before it plays."""

@@ -136,6 +136,10 @@ class ExactRelighter:
         out.seen = wp.array(shadows, dtype=float, device=self.device)
         out.bend = vectors(self._bent(gbuffer, x, y), self.device)
         out.crease = vectors(self._tilt(gbuffer, x, y), self.device)
+        learned = self._learned(lighting, gbuffer)
+        out.learned = vectors(
+            np.zeros((0, 3)) if learned is None else sampled(learned, x, y, k).reshape(-1, 3), self.device
+        )
         return out
 
     def _bent(self, gbuffer: GBuffer, x: Array, y: Array) -> Array:
@@ -179,6 +183,12 @@ class ExactRelighter:
             for d, r in zip(p.directions, p.radius, strict=True)
         ]
         return np.dstack([opened, atlas.open_sky]), risen
+
+    def _learned(self, lighting: Lighting, gbuffer: GBuffer) -> Array | None:
+        """(h, w, 3) over the small atlas: what F_R adds."""
+        shares = [(w, self.shading.atlas.learned(p)) for w, p in self._parts(lighting, gbuffer)]
+        added = [w * values for w, values in shares if values is not None]
+        return np.asarray(sum(added), np.float32) if added else None
 
     def _bounce(self, lighting: Lighting, gbuffer: GBuffer) -> Array:
         """(3,) what the lit person throws on itself."""

@@ -29,6 +29,10 @@ from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
 FOOT = 0.2  # of the canvas' height, over which a breath begins
+LEAN, FLANK = (
+    0.7,
+    0.1,
+)  # of a head's sideways shift its shoulders go along; of the canvas' width, over which that begins
 EYE_RADIUS, EYE_DEPTH = 1.45, 0.4  # cm: of the ball that the eyes' meshes are part of; how far it lies behind the lids
 
 
@@ -122,6 +126,7 @@ class Deformer:
         self._jaw = np.flatnonzero(model.jaw_weight > 0)
         self._body = np.flatnonzero(model.head_weight < 0.995)
         self._chest = body_weight(model)[self._body]
+        self._lean = LEAN * flank_weight(model)[self._body]
         self.eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
         self._balls = [Ball(model, eye, corners) for eye, corners in zip(self.eyes, CORNERS, strict=True)]
 
@@ -129,7 +134,8 @@ class Deformer:
         """(V, 3) camera-space vertices, cm.
 
         Expression first moves vertices with the portrait's head orientation; the pose then turns each vertex about the
-        pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay.
+        pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay; who moves the
+        head sideways leans, and takes the shoulders along.
         """
         return self.posed(self.shaped(motion), motion)
 
@@ -148,6 +154,7 @@ class Deformer:
         out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
         moved = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
         out[self._part] = moved + model.pivot + self._share[:, None] * shift
+        out[self._body, 0] += self._lean * np.float32(motion.view[:, 0] @ shift)
         if motion.breath:
             out[self._body, 1] += self._chest * np.float32(motion.breath)
         return out
@@ -160,6 +167,15 @@ def body_weight(model: HybridModel) -> Array:
     above = (height - model.camera.project(model.vertices)[:, 1]) / (FOOT * height)
     rise = np.clip(above, 0, 1)
     return np.asarray((1 - model.head_weight) * rise * rise * (3 - 2 * rise), np.float32)
+
+
+def flank_weight(model: HybridModel) -> Array:
+    """(V,) 0..1 how far each vertex goes with shoulders that lean: none of the head does, and none where the picture's
+    left or right border cuts the body off."""
+    width = model.canvas[0]
+    x = model.camera.project(model.vertices)[:, 0]
+    inside = np.clip(np.minimum(x, width - x) / (FLANK * width), 0, 1)
+    return np.asarray((1 - model.head_weight) * inside * inside * (3 - 2 * inside), np.float32)
 
 
 class Ball:

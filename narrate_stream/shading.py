@@ -23,6 +23,7 @@ from narrate_stream.kernels.light import DARKEST_SKY, LAMP
 from narrate_stream.ops import gloss
 from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops import lighting as light_ops
+from narrate_stream.ops import residual as residuals
 from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
@@ -80,6 +81,11 @@ class Part:
         """(K,) structures, `kernels.light.Lamp`."""
         lamps = zip(self.directions, self.colours, map(float, self.softness), strict=True)
         return np.array([packed_lamp(d, colour, softness, self.viewer) for d, colour, softness in lamps], LAMP)
+
+    @cached_property
+    def whole(self) -> Array:
+        """(9, 3) sky and lamps as harmonics: what a learned residual is multiplied with."""
+        return np.asarray(self.sh + residuals.lamp_sh(self.directions, self.colours), np.float32)
 
 
 def packed_lamp(d: F64, colour: Array, softness: float, viewer: F64) -> tuple[Any, ...]:
@@ -181,7 +187,8 @@ class Atlas:
     """Texels of a model's atlas, in any arrangement (h, w): planes (A, h, w) bytes of horizons; normals and tangents
     (of hair) (h, w, 3); head (h, w) weight; lobes (h, w, 3): how much of the broad, the sharp and the hair's highlight;
     gloss (h, w); transfer (h, w, 9) shading by spherical harmonics over the horizons; radiosity (h, w, 3): what a
-    texel, lit with shading 1, gives to `OWN_VIEW` of the others; corner, by (h, w, 3): see `bending.texel_corners`."""
+    texel, lit with shading 1, gives to `OWN_VIEW` of the others; corner, by (h, w, 3): see `bending.texel_corners`;
+    residual (h, w, 27): what F_R adds (`ops.residual`), None where the model has none."""
 
     planes: NDArray[np.uint8]
     normals: Array
@@ -193,6 +200,7 @@ class Atlas:
     radiosity: Array
     corner: NDArray[np.int32]
     by: Array
+    residual: Array | None = None
 
     @cached_property
     def open_sky(self) -> Array:
@@ -213,6 +221,7 @@ class Atlas:
             self.radiosity[row, column],
             self.corner[row, column],
             self.by[row, column],
+            None if self.residual is None else self.residual[row, column],
         )
 
     def received(self, part: Part) -> tuple[Array, list[Array]]:
@@ -221,7 +230,12 @@ class Atlas:
         shadows = [horizons.seen(self.planes, d, float(r)) for d, r in zip(part.directions, part.radius, strict=True)]
         for k, shadow in enumerate(shadows):
             lit += part.lamp(k, self.normals) * shadow[..., None]
-        return lit, shadows
+        learned = self.learned(part)
+        return (lit if learned is None else np.maximum(lit + learned, 0)), shadows
+
+    def learned(self, part: Part) -> Array | None:
+        """(h, w, 3) what F_R adds to a part's light; the same few products whatever the light."""
+        return None if self.residual is None else residuals.lit(self.residual, part.whole)
 
     def bounce(self, diffuse: Array) -> Array:
         """(3,) shading by the light that the lit person throws back on itself, lit with `diffuse` (h, w, 3)."""
@@ -253,6 +267,7 @@ def atlas_of(model: HybridModel) -> Atlas:
         horizons.transfer(planes, normals),
         radiosity.astype(np.float32),
         *texel_corners(model.source, face_of(model), atlas_scale(model), size),
+        None if model.residual is None else residuals.spread(model.residual, rows, size),
     )
 
 

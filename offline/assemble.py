@@ -190,15 +190,15 @@ def side_textures(
     both = np.concatenate([maps.albedo, linear_table()[colours]], -1)
     brim = side.Brim(rim.pixels, rim.step)
     bare, hair = outline.beside_side(rim, colours, alpha)
-    far, hairy = side.what_follows(maps.albedo, brim, bare, hair, behind)
-    made = side.side_colours(both, brim, far, hairy, delight.shading_of(maps.light, normal))
+    far, soon = side.what_follows(both, brim, bare, hair, behind)
+    made = side.side_colours(both, brim, far, soon, delight.shading_of(maps.light, normal))
     flat, texture = (np.asarray(srgb_from_linear(a) * 255 + 0.5, np.uint8) for a in made)
     return texture, flat, pack_surface(normal, np.ones((rows, columns)), cell.gloss * cell.alpha)
 
 
 def seen_from_canvas(cell: layers.Cell, portrait: Portrait) -> NDArray[Any] | tuple[float, float]:
     """(2,) the canvas pixel where a cell is seen, which is as dark as it is there; NOWHERE for the head's far side."""
-    if cell.name in ("shell", "side"):
+    if cell.name in ("shell", "side", "mirror"):
         return NOWHERE
     if cell.origin == (0, 0) or "mouth" in cell.name:
         return np.asarray(portrait.landmarks[[13, 14], :2].mean(0))

@@ -16,15 +16,16 @@ from narrate_stream.ops.lighting import EXTENT, encode_normals, sh_basis
 from offline.geometry import Surface
 from offline.layers import INNER_LOWER, INNER_UPPER, LEFT_EYE, RIGHT_EYE, polygon_mask
 from offline.march import NOWHERE, highest
-from offline.relief import FINER, relief_of, with_relief
+from offline.relief import finer, relief_of, with_relief
 
 F64 = NDArray[np.float64]
 HORIZON_SIZE = 192  # longer side of the horizon maps: an edge is two pixels of a 512 frame
-STEPS = 34
+STEPS = 44
 NEAREST = 0.08  # cm: what lies nearer than this beside a point is the point itself
 ROUND = 0.25  # radians: what stands within a cm beside a point does not stop light, which goes round inside the skin
 STEP = 0.6  # cm between neighbours: the border of one thing before another
 FOLD = 3  # texels: where the mesh folds over itself, at the nose's wings, is narrower than this
+SOFT = 0.7  # texels: layers of hair, jaw and collar meet in steps as wide as a texel, and so would their shadows
 CALM, POCKET = 0.6, 1.6  # cm: how smooth, and half the width of the pits that are filled, as between ear and cheek
 
 
@@ -51,7 +52,8 @@ def bake_horizons(
     h, w = surface.z.shape
     k = HORIZON_SIZE / max(h, w)
     size = max(4, round(w * k)), max(4, round(h * k))
-    pixels, z, skin, somebody = front_of(surface, mesh, alpha, marks, (FINER * size[0], FINER * size[1]))
+    count = finer(surface.unit / k)
+    pixels, z, skin, somebody = front_of(surface, mesh, alpha, marks, (count * size[0], count * size[1]))
     relief = relief_of(surface.camera, pixels, z, somebody, skin, size)
     pixels, z, skin, somebody = front_of(surface, mesh, alpha, marks, size)
     z = np.where(skin, cv2.medianBlur(z.astype(np.float32), FOLD), z)
@@ -59,11 +61,11 @@ def bake_horizons(
     own = np.where(cv2.erode(face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0, z, in_front(z))
     z[~somebody] = NOWHERE
     made = horizons(with_depth(surface.camera, pixels, z), with_depth(surface.camera, pixels, own))
-    made = with_relief(np.stack([cv2.medianBlur(plane, FOLD) for plane in made]), relief)
-    if not somebody.any():
-        return made
-    rows, columns = distance_transform_edt(~somebody, return_distances=False, return_indices=True)
-    return made[:, rows, columns]  # a soft edge looks up beyond it
+    if somebody.any():
+        rows, columns = distance_transform_edt(~somebody, return_distances=False, return_indices=True)
+        made = made[:, rows, columns]  # a soft edge looks up beyond it
+    soft = np.stack([cv2.GaussianBlur(cv2.medianBlur(plane, FOLD), (0, 0), SOFT) for plane in made])
+    return with_relief(soft, relief)
 
 
 def front_of(

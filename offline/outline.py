@@ -32,6 +32,9 @@ from offline.side import BESIDE, loop
 
 UNDER, EDGE, FLOOR = -0.2, 0.35, 0.75  # cm outside the outline, in the picture: it begins under the face's own rim,
 BELOW, ROUND, BEHIND = 0.15, 0.45, 1.2  # rounds the jaw, ends on the neck; cm behind the outline, the last at least
+NECK_ROUNDS = 6  # of averaging the neck's depth along the outline
+FADING = 3  # vertices along the outline over which it fades where the neck ends
+BACKWARD = 0.0, 0.5, 1.0  # shares of the way back to the neck at which the underside has vertices; there it fades
 DEEPEST = 6.0  # cm from the outline back to the neck
 SOLID = 8.0  # feather of what does not fade
 HANGING = 4.0  # cm that it goes back where it meets no neck
@@ -155,7 +158,7 @@ def add_outline(
     """Underside of the jaw and sides of the cheeks."""
     rim = rim_of(fit, landmarks, camera)
     over_neck = (sample(alpha, *rim.beside(FLOOR).T) > 0.9) & (on_map(surface, surface.below, rim, FLOOR) > 0.5)
-    add_underside(parts, fit, rim, surface, camera, colours, over_neck)
+    add_underside(parts, fit, rim, surface, camera, colours, over_neck, side_at)
     hanging = jaw_rim() | (sample(alpha, *rim.beside(FLOOR).T) < 0.5)
     add_sides(parts, rim, surface, camera, hanging, ~far_side(fit), side_at)
 
@@ -181,30 +184,34 @@ def add_underside(
     camera: Camera,
     colours: Image,
     over_neck: NDArray[np.bool_],
+    side_at: SideAt,
 ) -> None:
-    """Round the jaw's edge, and back to the neck where there is one (`over_neck` (V,)). A collar keeps its pixels: the
-    underside then begins inside the outline and shows the jaw's skin."""
+    """Round the jaw's edge, and straight back to the neck where there is one (`over_neck` (V,)). A collar keeps its
+    pixels: the underside then begins inside the outline."""
     clothed = over_neck & ~of_skin(colours, rim.beside(FLOOR), rim.pixels[face_topology().depth > 2])
     edge = rim.beside(np.where(clothed, CLOTHED, np.where(over_neck, EDGE, FLOOR)))
-    floor = rim.beside(np.where(clothed, CLOTHED, FLOOR))
-    neck = np.clip(on_map(surface, surface.neck, rim, FLOOR), rim.z - DEEPEST, rim.z - BEHIND)
     begin = rim.beside(UNDER)
     last = np.array(colours.shape[1::-1]) - 1.0  # where the picture ends at the chin its last pixels go on
-    rings = [
+    round_ = [
         Ring(begin, np.clip(begin, 0, last), rim.z - BELOW),
         Ring(edge, np.clip(edge, 0, last), rim.z - ROUND, feather=0.75 * SOLID),
-        Ring(
-            floor,
-            np.clip(np.where(clothed[:, None], rim.beside(2 * UNDER), floor), 0, last),
-            neck,
-            head=head_weight(fit, camera.unproject(floor, neck)),
-            feather=0.0,
-        ),
     ]
     edges = rim_edges()[0]
     jaw = edges[jaw_rim()[edges].all(1)]
-    add_strip(parts, jaw, rings[:2], camera)
-    add_strip(parts, jaw[over_neck[jaw].all(1)], rings[1:], camera)
+    neck = np.clip(on_map(surface, surface.neck, rim, FLOOR), rim.z - DEEPEST, rim.z - BEHIND)
+    for _ in range(NECK_ROUNDS):
+        neck = spread(neck, jaw)
+    head = head_weight(fit, camera.unproject(rim.beside(FLOOR), neck))
+    whole = over_neck * 1.0
+    for _ in range(FADING):
+        whole = np.minimum(whole, spread(whole, jaw))
+    whole = np.maximum(2 * whole - 1, 0)
+    back = [
+        Ring(edge, side_at(rim.z - z), z, head=1 + k * (head - 1), feather=whole * min(1.0, 2 - 2 * k))
+        for k, z in ((k, rim.z - ROUND + k * (neck - rim.z + ROUND)) for k in BACKWARD)
+    ]
+    add_strip(parts, jaw, round_, camera)
+    add_strip(parts, jaw[over_neck[jaw].all(1)], back, camera)
 
 
 def add_sides(

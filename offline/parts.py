@@ -18,6 +18,7 @@ from offline.facemesh import LANDMARKS
 
 F64 = NDArray[np.float64]
 NECK = 8.5  # cm below the chin where the shoulders begin
+ASIDE = 7.0, 13.0  # cm beside the axis of the head over which collars, and hair on the shoulders, begin below the chin
 SAMPLE_ROW = 256
 TURNED = 10.0  # degrees of yaw from which a portrait hides a part of the far cheek
 
@@ -91,7 +92,7 @@ def head_weight(fit: FaceFit, points: F64) -> F64:
     p = fit.head(points)
     chin = fit.head(fit.points[152:153])[0, 1]
     down = smoothstep(p[:, 1], chin - NECK, chin + 1.5)
-    aside = 1 - smoothstep(np.abs(p[:, 0]), 10.0, 18.0) * (1 - smoothstep(p[:, 1], chin - 2.0, chin + 6.0))
+    aside = 1 - smoothstep(np.abs(p[:, 0]), *ASIDE) * (1 - smoothstep(p[:, 1], chin - 1.0, chin + 5.0))
     return down * aside
 
 

@@ -32,8 +32,9 @@ NEAR, BASE = (0.03, 0.06, 0.09), (0.1, 0.2, 0.3, 0.4, 0.5)  # cm inside the outl
 SOFTER = (0.0, 0.12), (1.0, 0.5), (4.0, 1.3)  # cm back, cm along the outline over which that is averaged
 GRAIN = 0.3  # cm: what is finer
 UNUSUAL, STRONGEST = 2.5, 0.25  # of its usual contrast, and deviation of the logarithm: beyond, it is something else
+DARK = 0.004  # linear: what is darker has no hue
 FAR = 1.0, 4.0  # cm back over which it becomes what lies there
-COVERED = 0.2  # of that where hair hangs over it
+SOON = 0.2  # of that where hair hangs over it, and under the jaw
 BESIDE, ALONG = (0.3, 0.5), 0.6  # cm outside the outline: skin of an ear, or hair; cm along over which it is averaged
 ROUND = 1.2  # cm over which the cheek turns to the side
 TURNED = 0.6, 1.2  # how far less or more light falls there than on the outline, in the photograph
@@ -117,24 +118,27 @@ def softened(lines: list[Array], rows: int, per_cm: float) -> Array:
     return np.asarray(stack[low] * (1 - share) + stack[low + 1] * share, np.float32)
 
 
-def what_follows(albedo: Array, brim: Brim, bare: F64, hair: F64, shell: Array) -> tuple[Array, Array]:
-    """(rows, columns, 3) what the side becomes: what is seen beside the outline where that is `bare` skin or `hair`
-    (V,) 0..1, else the shell's (rows, columns, 3); and (columns,) how far it is hair. albedo (H, W, 3) of the
-    canvas."""
+def what_follows(both: Array, brim: Brim, bare: F64, hair: F64, shell: Array) -> tuple[Array, Array]:
+    """(rows, columns, 6) what the side becomes: what is seen beside the outline where that is `bare` skin or `hair`
+    (V,) 0..1, else the shell's albedo (rows, columns, 3); and (columns,) how soon: where hair hangs over it, and under
+    the jaw. both (H, W, 6) of the canvas."""
     columns = shell.shape[1]
     outline, step = on_loop(brim.pixels, columns), on_loop(brim.step, columns)
     sigma = ALONG * columns / loop()[1][-1]
-    colour = averaged(seen(albedo, outline + step * np.array(BESIDE)[:, None, None]).mean(0), sigma)
-    both = np.column_stack([np.maximum(bare, hair), hair])
-    share = averaged(on_loop(both, columns).astype(np.float32), sigma)
-    made = shell + (colour - shell) * share[:, :1]
+    beside = averaged(seen(both, outline + step * np.array(BESIDE)[:, None, None]).mean(0), sigma)
+    inside = averaged(seen(both, outline - step * np.array(BASE)[:, None, None]).mean(0), sigma)
+    behind = np.concatenate([shell, shell * (inside[:, 3:] + DARK) / (inside[:, :3] + DARK)], -1)
+    under = (brim.step[:, 1] > np.abs(brim.step[:, 0])) * bare
+    marks = np.column_stack([np.maximum(bare, hair), np.maximum(hair, under)])
+    share = averaged(on_loop(marks, columns).astype(np.float32), sigma)
+    made = behind + (beside - behind) * share[:, :1]
     return np.asarray(made, np.float32), share[:, 1]
 
 
 def grain(both: Array, outline: F64, step: F64, rows: int, per_cm: float) -> Array:
     """(rows, columns, 1) factors of fine detail, mirrored in the outline (columns, 2) pixels; step: per cm outward."""
     inward = INSET + MIRROR - np.abs(MIRROR - back_of(rows) % (2 * MIRROR))
-    tone = np.log(seen(both[..., :3], outline - step * inward[..., None]).mean(-1) + np.float32(0.004))
+    tone = np.log(seen(both[..., :3], outline - step * inward[..., None]).mean(-1) + np.float32(DARK))
     fine = tone - cv2.GaussianBlur(tone, (0, 0), GRAIN * per_cm, sigmaY=GRAIN * rows / BACK)
     most = min(UNUSUAL * float(np.median(np.abs(fine))), STRONGEST)
     return np.asarray(np.exp(np.clip(fine, -most, most)))[..., None]
@@ -148,18 +152,16 @@ def side_normals(inside: F64, step: F64, rows: int) -> F64:
     return np.asarray(made / (np.linalg.norm(made, axis=-1, keepdims=True) + 1e-9))
 
 
-def side_colours(both: Array, brim: Brim, far: Array, hair: Array, shading: F64) -> tuple[Array, Array]:
+def side_colours(both: Array, brim: Brim, far: Array, soon: Array, shading: F64) -> tuple[Array, Array]:
     """(rows, columns, 3) albedo and colours in the portrait's own light. both (H, W, 6) of the canvas; far (rows,
-    columns, 3) what it becomes, hair (columns,) 0..1 how soon; shading (rows, columns) by the portrait's light."""
+    columns, 6) what it becomes, soon (columns,) 0..1 how soon; shading (rows, columns) by the portrait's light."""
     rows, columns = shading.shape
     per_cm = columns / loop()[1][-1]
     outline, step = on_loop(brim.pixels, columns), on_loop(brim.step, columns)
     near, base = (np.median(seen(both, outline - step * np.array(b)[:, None, None]), 0) for b in (NEAR, BASE))
-    base = softened([near, base, base], rows, per_cm)
-    fine = grain(both, outline, step, rows, per_cm)
-    soon = back_of(rows) / (1 + (COVERED - 1) * hair)
-    colour = base[..., :3] + (far - base[..., :3]) * smoothstep(soon, *FAR)[..., None]
-    light = (base[..., 3:] + 0.004) / (base[..., :3] + 0.004)
-    light = light * np.clip(shading / np.maximum(shading[:1], 1e-3), *TURNED)[..., None]
-    made = np.clip(colour * fine, 0, 1)
-    return np.asarray(made, np.float32), np.asarray(np.clip(made * light, 0, 1), np.float32)
+    begin = softened([near, base, base], rows, per_cm)
+    dark = np.clip(shading / np.maximum(shading[:1], 1e-3), *TURNED)[..., None]
+    begin[..., 3:] *= dark
+    share = smoothstep(back_of(rows) / (1 + (SOON - 1) * soon), *FAR)[..., None]
+    made = np.clip((begin + (far - begin) * share) * grain(both, outline, step, rows, per_cm), 0, 1)
+    return np.asarray(made[..., :3], np.float32), np.asarray(made[..., 3:], np.float32)

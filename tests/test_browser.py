@@ -373,6 +373,8 @@ def test_a_phone_has_no_sideways_scroll(browser: Any, app: Any) -> None:
     with served(app) as url, page(browser, 390, 844) as tab:
         go_live(tab, url)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        at = "document.querySelector('[data-light=original]').getBoundingClientRect().left"
+        assert 0 <= tab.evaluate(at) < 60  # the light that is on is in view
         small = tab.evaluate(
             "[...document.querySelectorAll('button')].filter(b => b.offsetParent && b.offsetHeight < 40).map(b => b.id)"
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from narrate_stream.lips import LOWER_LIP, UPPER_LIP
 from narrate_stream.ops.canonical import canonical
-from narrate_stream.retarget import LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
+from narrate_stream.retarget import LOWER_LIDS, UPPER_LIDS
 from offline.canonical import mirror_index
 
 

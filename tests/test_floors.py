@@ -29,6 +29,8 @@ FLOORS = (
         "fusion",
         "lights",
         "anchor",
+        "onlooker",
+        "lips",
         "retarget",
         "calibration",
         "room",

@@ -159,7 +159,7 @@ def test_a_sun_squarely_on_a_surface_gives_its_gain() -> None:
 def test_skin_wraps_red_farther_than_blue() -> None:
     edge = shade_normals(sun(90, 0), FRONT)
     assert edge[0] > edge[1] > edge[2] > 0
-    assert edge[0] < 0.03
+    assert edge[0] < 0.04
 
 
 @pytest.mark.parametrize("softness", [0.7, 1.0])

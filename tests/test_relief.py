@@ -8,7 +8,7 @@ import pytest
 from narrate_stream.ops import horizon
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.ops.lighting import direction
-from offline.relief import FINER, above_own, relief_of, unspecked, with_relief
+from offline.relief import FINEST, above_own, finer, odd, relief_of, unspecked, with_relief
 
 CAMERA = Camera(1000.0, 128.0, 128.0)
 SIZE = (64, 64)
@@ -17,7 +17,7 @@ FAR = -60.0  # cm: a relief pixel is 0.06 cm wide there
 
 def ridge(height: float) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (H, W, 2) and depths (H, W) of a plane with a smooth vertical ridge `height` cm high in its middle."""
-    n = SIZE[0] * FINER
+    n = SIZE[0] * FINEST
     pixels = np.stack(np.meshgrid(np.arange(n), np.arange(n)), -1).astype(np.float64)
     x = (pixels[..., 0] - n / 2) * 0.06
     return pixels, FAR + height * np.exp(-0.5 * (x / 0.5) ** 2)
@@ -42,12 +42,17 @@ def test_the_shadow_of_a_ridge_ends_where_it_should() -> None:
     is greatest, and is that far behind the crest when it meets the plane."""
     row = shadow(1.5, 60)
     dark = np.flatnonzero(row < 0.5)
-    x = (np.arange(SIZE[0]) + 0.5 - SIZE[0] / 2) * 0.06 * FINER
+    x = (np.arange(SIZE[0]) + 0.5 - SIZE[0] / 2) * 0.06 * FINEST
     u = np.linspace(-1.5, 0, 1000)
     longest = (1.5 * np.exp(-0.5 * (u / 0.5) ** 2) * np.tan(np.radians(60)) - u).max()
     assert np.interp(0.5, row[: dark[0] + 1][::-1], x[: dark[0] + 1][::-1]) == pytest.approx(-longest, abs=0.15)
     assert x[dark].max() < 0.1
     assert row[x > 0.6] == pytest.approx(1, abs=0.05)
+
+
+def test_sizes_are_those_of_the_face_not_of_the_picture() -> None:
+    assert [finer(texel) for texel in (0.02, 0.1, 0.16, 0.25, 1.0)] == [1, 2, 3, 4, 4]
+    assert [odd(0.5, texel, 9) for texel in (0.02, 0.1, 0.2, 0.5)] == [9, 5, 3, 3]
 
 
 def test_above_its_own_plane_a_horizon_counts_in_full() -> None:
@@ -59,8 +64,8 @@ def test_above_its_own_plane_a_horizon_counts_in_full() -> None:
 def test_a_single_pit_is_none() -> None:
     planes = np.full((4, 9, 9), 100, np.uint8)
     planes[:, 4, 4] = 180
-    assert (unspecked(planes, np.ones((9, 9), np.bool_)) == 100).all()
-    assert (unspecked(planes, np.zeros((9, 9), np.bool_))[:, 4, 4] == 180).all()
+    assert (unspecked(planes, np.ones((9, 9), np.bool_), 3) == 100).all()
+    assert (unspecked(planes, np.zeros((9, 9), np.bool_), 3)[:, 4, 4] == 180).all()
 
 
 def test_beside_a_step_and_off_the_skin_nothing_is_changed() -> None:

@@ -91,6 +91,7 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
     light = np.zeros(normal.shape) + atlas.bounce(
         sum(w * atlas.received(p)[0] for w, p in zip(weights, parts, strict=True))
     )
+    learned = [w * added for w, p in zip(weights, parts, strict=True) if (added := atlas.learned(p)) is not None]
     shine = np.zeros_like(light)
     for part, weight in zip(parts, (head[..., None], 1 - head[..., None]), strict=True):
         light += weight * opened * part.sky(normal)
@@ -103,6 +104,8 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
             skin, strands = part.lobes(n, normal), part.lobes(n, tangent)
             lobe = (skin[..., 0] * (1 - oil) + skin[..., 1] * oil) * (1 - hair) + strands[..., 2] * hair
             shine += weight * seen * lobe[..., None] * part.colours[n]
+    if learned:
+        light = np.maximum(light + sampled(sum(learned), *where, k), 0)
     linear = linear_table()[gbuffer.base] * light + gloss[..., None] * shine
     picture = np.round(srgb_from_linear(kneed(linear)) * 255).astype(np.uint8)
     Catchlights(model)(picture, gbuffer, lighting)

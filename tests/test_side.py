@@ -46,7 +46,7 @@ def plain(value: float) -> np.ndarray:
 
 def test_an_even_cheek_goes_on_evenly_and_becomes_the_shell() -> None:
     shape = (side.ROWS, 300)
-    shell = np.full((*shape, 3), 0.1, np.float32)
+    shell = np.full((*shape, 6), 0.1, np.float32)
     colour, lit = side.side_colours(plain(0.4), brim(), shell, np.zeros(300), np.ones(shape))
     assert colour[0] == pytest.approx(np.full((300, 3), 0.4), abs=0.01)
     assert colour[-1] == pytest.approx(np.full((300, 3), 0.1), abs=0.01)
@@ -59,20 +59,23 @@ def test_a_line_across_the_outline_does_not_go_on_as_a_stripe() -> None:
     picture = plain(0.4)
     picture[118:121] = 0.05  # an arm of glasses
     shape = (side.ROWS, 300)
-    colour = side.side_colours(picture, brim(), np.full((*shape, 3), 0.4, np.float32), np.zeros(300), np.ones(shape))[0]
+    colour = side.side_colours(picture, brim(), np.full((*shape, 6), 0.4, np.float32), np.zeros(300), np.ones(shape))[0]
     contrast = [float(np.ptp(colour[row].mean(-1))) for row in (0, side.ROWS // 3)]
     assert contrast[0] > 0.2
     assert contrast[1] < 0.5 * contrast[0]
 
 
-def test_skin_beside_the_outline_is_taken_for_the_ear() -> None:
-    picture = np.full((240, 240, 3), 0.4, np.float32)
+def test_skin_beside_the_outline_is_taken_for_the_ear_and_hair_comes_sooner() -> None:
+    picture = plain(0.4)
     shell = np.full((side.ROWS, 300, 3), 0.1, np.float32)
     none, all_ = np.zeros(len(brim().pixels)), np.ones(len(brim().pixels))
-    assert side.what_follows(picture, brim(), none, none, shell)[0] == pytest.approx(shell)
-    skin, hairy = side.what_follows(picture, brim(), all_, none, shell)
-    assert skin == pytest.approx(np.full_like(shell, 0.4), abs=1e-4)
-    assert not hairy.any()
+    behind, soon = side.what_follows(picture, brim(), none, none, shell)
+    assert behind == pytest.approx(np.full((side.ROWS, 300, 6), 0.1), abs=1e-4)  # in the light that is on the cheek
+    assert not soon.any()
+    skin, soon = side.what_follows(picture, brim(), all_, none, shell)
+    assert skin == pytest.approx(np.full_like(skin, 0.4), abs=1e-4)
+    assert soon[150] > 0.9  # under the chin
+    assert soon[75] < 0.1  # at the cheek
     assert side.what_follows(picture, brim(), none, all_, shell)[1] == pytest.approx(np.ones(300))
 
 

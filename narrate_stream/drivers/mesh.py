@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from narrate_stream.drivers.keeper import Keeper, sighting, without
 from narrate_stream.drivers.landmarks import FaceMesh
+from narrate_stream.drivers.looks import SeveralLooks
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.facefit import fit_face
 from narrate_stream.ops.geometry import Camera
@@ -20,11 +21,14 @@ LOST_SIZE = 0.05  # a face narrower than this share of the frame is not followed
 
 
 class MeshDriver:
-    """`Driver` for live and recorded video. The first good frame fits the driver's own face shape (0.4 s, once), by which
-    it is known again, see `keeper`."""
+    """`Driver` for live and recorded video. The first good frame fits their own face shape (0.4 s, once), by
+    which they are known again, see `keeper`.
 
-    def __init__(self) -> None:
-        self._mesh = FaceMesh(video=True)
+    patient: takes several looks at every frame, 14 ms instead of 3 and half the error: for clips, not for live video.
+    """
+
+    def __init__(self, *, patient: bool = False) -> None:
+        self._mesh: FaceMesh | SeveralLooks = SeveralLooks() if patient else FaceMesh(video=True)
         self._shape: F64 | None = None
         self._pose: tuple[F64, F64] | None = None
         self._size: tuple[int, int] | None = None

@@ -51,10 +51,12 @@ LAMP: Any = Lamp.numpy_dtype()  # type: ignore[attr-defined]  # asked once: Warp
 
 @wp.struct
 class PartLight:
-    """All light on one part. sky: radiance times Lambert's cosine; lamps (count,); mirror: what skin reflects of an
+    """All light on one part. sky: radiance times Lambert's cosine; whole: radiance of sky and lamps, which a learned
+    residual is multiplied with; lamps (count,); mirror: what skin reflects of an
     environment, by normal as the camera sees it, where `mirrors` is not 0; rotation: camera_from_part."""
 
     sky: Colours9
+    whole: Colours9
     lamps: wp.array(dtype=Lamp)
     count: int
     mirror: wp.array2d(dtype=wp.vec3)
@@ -162,6 +164,12 @@ def sky_left(sky: Colours9, n: wp.vec3, light: wp.vec3) -> wp.vec3:
     """0..1 by colour, what is left of the open sky where the horizon leaves `light`."""
     least = wp.vec3(DARKEST_SKY, DARKEST_SKY, DARKEST_SKY)
     return wp.min(wp.cw_div(light, wp.max(sky * harmonics(n), least)), wp.vec3(1.0, 1.0, 1.0))
+
+
+@wp.func
+def learned(residual: Colours9, whole: Colours9) -> wp.vec3:
+    """`ops.residual.lit`."""
+    return wp.vec3(wp.dot(residual[0], whole[0]), wp.dot(residual[1], whole[1]), wp.dot(residual[2], whole[2]))  # type: ignore[index]
 
 
 @wp.func

@@ -24,8 +24,8 @@ BYTE = wp.constant(1.0 / 255.0)
 class Pixels:
     """N pixels. covered: 0 or 1; base (N, 3) sRGB of albedo, own (N, 3) the portrait's; surface and material (N, 4) as
     in the atlas; opened (N, 4): what the horizon leaves of the sky, by colour and of an even one; seen (N, 2 K): of
-    each lamp, the head's first; bend (N,): how the expression has
-    turned the surface of the head; crease (N,): `creases.Field.tilt`."""
+    each lamp, the head's first; bend (N,): how the expression has turned the surface of the head; crease (N,):
+    `creases.Field.tilt`; learned (N,): shading that F_R adds, or none (0,)."""
 
     covered: wp.array(dtype=wp.uint8)
     base: wp.array2d(dtype=wp.uint8)
@@ -36,6 +36,7 @@ class Pixels:
     seen: wp.array2d(dtype=float)
     bend: wp.array(dtype=wp.vec3)
     crease: wp.array(dtype=wp.vec3)
+    learned: wp.array(dtype=wp.vec3)
 
 
 @wp.struct
@@ -96,6 +97,8 @@ def lit(pixels: Pixels, i: int, albedo: wp.vec3, skin: Skin, part: PartLight, st
         seen = pixels.seen[i, start + k]
         light += shade(lamp, skin.normal) * seen
         shine += lamp.colour * (seen * highlight(lamp, skin.normal, skin.tangent, viewer, skin.lobes))
+    if pixels.learned.shape[0] > 0:
+        light = wp.max(light + pixels.learned[i], wp.vec3(0.0, 0.0, 0.0))
     if part.mirrors > 0:
         shine += mirrored(part.mirror, part.rotation * skin.normal) * (skin.gloss * left[3])
     return wp.cw_mul(albedo, light) + shine

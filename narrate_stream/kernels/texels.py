@@ -7,12 +7,14 @@ from typing import Any
 import warp as wp
 
 from narrate_stream.kernels.light import (
+    Colours9,
     Lamp,
     PartLight,
     Vector9,
     bent,
     eased,
     highlight,
+    learned,
     mirrored,
     own_change,
     shade,
@@ -81,6 +83,7 @@ def diffuse(part: PartLight, planes: wp.array2d(dtype=wp.uint8), i: int, texel: 
 def texel_pass(
     texels: wp.array(dtype=Texel),
     planes: wp.array2d(dtype=wp.uint8),
+    residual: wp.array(dtype=Colours9),
     part: PartLight,
     bend: wp.array(dtype=wp.vec3),
     below: wp.array(dtype=wp.vec3),
@@ -88,7 +91,7 @@ def texel_pass(
     out: wp.array(dtype=wp.vec3),
 ):
     """out[place] = below[place] + weight * (sky + lamps + highlights / albedo); planes (n, A): horizons, bytes;
-    thrown[0]: what all the texels throw on one another."""
+    residual (n,): what F_R adds, or none (0,); thrown[0]: what all the texels throw on one another."""
     i = wp.tid()
     texel = texels[i]
     n = texel.normal
@@ -107,6 +110,8 @@ def texel_pass(
         if seen > 0.0:
             light += shade(lamp, n) * seen
             shine += lamp.colour * (seen * highlight(lamp, n, texel.tangent, viewer, lobes))
+    if residual.shape[0] > 0:
+        light = wp.max(light + learned(residual[i], part.whole), wp.vec3(0.0, 0.0, 0.0))
     if part.mirrors > 0:
         shine += mirrored(part.mirror, part.rotation * n) * texel.lobes[3]
     wp.atomic_add(thrown, 0, wp.cw_mul(light, texel.radiosity) * texel.weight)

@@ -20,7 +20,7 @@ from narrate_stream.ops.lighting import COSINE, sh_basis, stage_directions
 from narrate_stream.types import Array
 
 AZIMUTHS = 32
-SHARPEST = 0.022  # radians: half the width of the edge that a point light's shadow has, about two steps of a byte
+SHARPEST = 0.04  # radians: half the width of the edge that a point light's shadow has; sharper, far ones show texels
 SKY = 400  # directions of the sky over which hidden light is summed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -64,10 +64,11 @@ class Pose:
 
 
 class Sitting:
-    """One model at one framing, with everything that does not depend on the light."""
+    """One model at one framing, with everything that does not depend on the light; without what F_R adds, since what is
+    compared is the physics of one surface, traced and live."""
 
     def __init__(self, model: HybridModel, size: int) -> None:
-        self.model = model
+        self.model = replace(model, residual=None)
         self.renderer = Renderer(model, head_framing(model, size))
         self.oval = face_oval(model)
         self.skin = canvas_places(model)

@@ -84,7 +84,7 @@ class Stand:
 
     def __init__(self, model: HybridModel, size: int = SIZE) -> None:
         self.sitting = Sitting(model, size)
-        self.live, self.exact = LightMapRelighter(model), ExactRelighter(model)
+        self.live, self.exact = (kind(self.sitting.model) for kind in (LightMapRelighter, ExactRelighter))
 
     def shoot(self, pose: Pose, light: Light, samples: int = SAMPLES) -> Shot:
         """The same pixels by everyone."""
