@@ -93,7 +93,7 @@ def test_closed_lips_hang_inward_and_follow_their_own_lip() -> None:
     mesh = parts.finish()
     n = len(mesh["vertices"]) // 3
     deep = mesh["vertices"][:n, 2] - mesh["vertices"][2 * n :, 2]
-    assert deep == pytest.approx(np.full(n, lips.LIP_DEEP[2] - lips.LIP_DEEP[0]), abs=0.01)
+    assert deep == pytest.approx(np.full(n, mouthbag.LIP_DEEP[2] - mouthbag.LIP_DEEP[0]), abs=0.01)
     rig = sp.csr_matrix((mesh["rig_value"], mesh["rig_index"], mesh["rig_indptr"]), (3 * n, 468))
     assert np.asarray(rig.sum(1)).ravel() == pytest.approx(np.ones(3 * n), abs=0.05)
 
