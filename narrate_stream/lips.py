@@ -62,7 +62,8 @@ class Lips:
         self._speaks = self._talk = 0.0
 
     def rehearse(self, faces: Sequence[NDArray[np.floating[Any]]]) -> None:
-        """Offline: whether the driver speaks is known from the whole clip, (478, 3) each, and holds for all of it."""
+        """Offline: whether the driver speaks is known from the whole clip, (478, 3) each, and holds for all of it: the
+        mouth is as open as the driver's throughout."""
         openings = [mouth_opening(face) for face in faces]
         self._talk = float(np.clip(np.ptp(np.percentile(openings, [5, 95])) / STIR, 0, 1) ** 2)
 
@@ -81,9 +82,9 @@ class Lips:
         self._usual = opening if self._usual is None else self._usual
         self._usual += (opening - self._usual) * (1 - float(np.exp(-seconds / MOMENT)))
         stir = min(abs(opening - self._usual) / STIR, 1.0)
-        self._speaks = max(stir * stir, self._talk, self._speaks * float(np.exp(-seconds / RELEASE)))
+        self._speaks = max(stir * stir, self._speaks * float(np.exp(-seconds / RELEASE)))
         parted = float(np.clip((opening - MET) / (PARTED - MET), 0, 1))
-        return self._speaks * (1 - parted) ** 2
+        return max(self._talk, self._speaks * (1 - parted) ** 2)
 
     def _way_together(self) -> F64:
         """(468,) cm upward by which the portrait's parted lips meet: upper lip and what is above it go down, lower lip

@@ -1,8 +1,8 @@
-"""What goes on behind the rims of the face: the underside of the jaw, the cheek's side as far as the ear, the lips.
+"""What goes on behind the outline of the face: the underside of the jaw, the cheek's side as far as the ear.
 
-A photograph from the front shows none of them, and without them a turn tears the face off neck and ears and bares teeth
-between closed lips. The underside takes the pixels just outside the outline: the true edge of the jaw, which landmarks
-miss by a little, and the shadow under it. The side shows a texture of its own.
+A photograph from the front shows none of them, and without them a turn tears the face off neck and ears. The underside
+takes the pixels just outside the outline: the true edge of the jaw, which landmarks miss by a little, and the shadow
+under it. Straight back, both show a texture of their own.
 
 Convention: arrays of the face's V vertices (see `offline/facemesh.py`); camera space, cm; canvas pixels.
 """
@@ -26,7 +26,6 @@ from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline.facemesh import LANDMARKS, boundary_edges, face_topology
 from offline.geometry import Surface
-from offline.layers import Cell
 from offline.parts import F64, TURNED, MeshParts, head_weight, sample
 from offline.side import BESIDE, loop
 
@@ -45,18 +44,7 @@ SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at wh
 SIDE_MORE = 0.6  # cm behind the ear's front
 SIDE_ROUNDS = 4  # of averaging along the outline: so far it goes on beyond where it must be
 SIDE_OVER, SIDE_EAR = -0.09, 0.4  # cm outside the outline: where the side lies, and where an ear begins
-LIP_OVER = (-0.08, 0.03, 0.05)  # cm from a lip's rim toward the other, beyond the middle of the gap between them
-LIP_DEEP = (0.03, 0.1, 0.65)  # cm behind the rim; teeth begin at 0.75
 
-# of the bag behind the lips: cm aside of their rim and behind it, way to the mouth's middle, share of the lips' motion,
-# and where in the picture of the mouth's inside that is seen, 0..1
-BAG = (
-    (0.02, 0.12, 0.0, 1.0, (0.03, 0.75)),
-    (0.4, 0.9, 0.0, 1.0, (0.06, 0.6)),
-    (0.5, 2.2, 0.0, 0.9, (0.2, 0.5)),
-    (0.0, 3.4, 1.0, 0.7, (0.5, 0.42)),
-)
-Place = tuple[int, int]
 SideAt = Callable[[F64], F64]  # (V,) cm behind the outline -> (V, 2) source of what is there
 
 
@@ -247,39 +235,6 @@ def spread(values: F64, edges: NDArray[np.int32]) -> F64:
         np.add.at(total, a, values[b])
         np.add.at(count, a, 1)
     return np.asarray(total / count)
-
-
-def lip_edges() -> NDArray[np.int32]:
-    """(n, 2) edges of the face's opening between the lips."""
-    topology = face_topology()
-    height = np.asarray(topology.smooth @ canonical().landmarks[:LANDMARKS])[:, 1]
-    edges = rim_edges()[0]
-    return np.asarray(edges[(topology.hole & (height < canonical().landmarks[2, 1]))[edges].all(1)])
-
-
-def add_mouth_bag(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera, cavity: Cell, at: Place) -> None:
-    """A bag behind the lips that moves with them: between lips and teeth, however wide and from whatever side, there
-    is dark flesh. It shows the `cavity` cell, which lies `at` in the atlas."""
-    rim, lips = rim_of(fit, landmarks, camera), lip_edges()
-    start = fit.head(camera.unproject(rim.pixels, rim.z))
-    middle, size = start[np.unique(lips)].mean(0), np.array(cavity.alpha.shape[::-1]) - 1.0
-    away = (start - middle) * [1, 1, 0]
-    away /= np.linalg.norm(away, axis=1, keepdims=True) + 1e-6
-    rings = []
-    for aside, back, inward, follow, (u, v) in BAG:
-        points = start + aside * away + inward * (middle - start) - [0, 0, back]
-        place = fit.camera(points)
-        source = np.broadcast_to(np.array([u, v]) * size + at, rim.pixels.shape)
-        rings.append(Ring(camera.project(place), source, place[:, 2], follow))
-    add_strip(parts, lips, rings, camera)
-
-
-def add_lip_insides(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera) -> None:
-    """The lips go on inward from where they meet: closed ones show no teeth, from whatever side they are seen."""
-    rim, lips = rim_of(fit, landmarks, camera), lip_edges()
-    gap = float(np.linalg.norm(landmarks[13, :2] - landmarks[14, :2])) * -fit.points[13, 2] / camera.focal
-    places = [rim.beside(k + gap / 2 * (k > 0)) for k in LIP_OVER]
-    add_strip(parts, lips, [Ring(p, p, rim.z - k) for p, k in zip(places, LIP_DEEP, strict=True)], camera)
 
 
 def add_strip(parts: MeshParts, edges: NDArray[np.int32], rings: list[Ring], camera: Camera) -> None:

@@ -32,6 +32,7 @@ GRAZING, SLACK = 0.08, 0.3
 LEVEL = 0.11  # cm over which the surface's own plane is taken
 CLEFT = 1.2  # cm within a texel: before such a step a point does not know on which side it lies
 WHOLE = 0.9  # share of a texel that must be good
+FOLDED = 0.2  # radians above the coarse horizon: what rises farther is a fold of the mesh beside a steep slope
 SPECK, PIT = 8.0, 0.5  # bytes, all azimuths together, by which a texel within so many cm is deeper: a pit of the mesh
 EVEN = 0.1  # cm over which horizons are evened out: nothing on a face throws a finer shadow
 ROW = 128  # points in a row of a map that has no picture's shape
@@ -105,6 +106,8 @@ def with_relief(planes: NDArray[np.uint8], relief: Relief) -> NDArray[np.uint8]:
         own = np.arctan2(-(normal[..., 0] * np.cos(turn) + normal[..., 1] * np.sin(turn)), normal[..., 2])
         seen = highest(relief.points, x, y, start, turn, steps=STEPS, nearest=NEAREST)
         made[k][rows, columns] = encoded(above_own(seen, own)).ravel()[: len(rows)]
+    higher = np.uint8(round(FOLDED / np.pi * 255))
+    made = np.where(relief.good, np.minimum(made, np.minimum(planes, 255 - higher) + higher), made)
     made = unspecked(made, relief.good, odd(PIT, relief.texel, 9))
     soft = (cv2.GaussianBlur(plane, (0, 0), EVEN / relief.texel) for plane in made)
     return np.stack([np.where(relief.good, a, b) for a, b in zip(soft, made, strict=True)])

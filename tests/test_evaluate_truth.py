@@ -22,7 +22,7 @@ from narrate_stream.ops.lighting import (
     sun,
 )
 from offline.evaluate.emitters import Environment
-from offline.evaluate.material import highlight_response
+from offline.evaluate.material import HARD, highlight_response
 from offline.evaluate.rays import PosedMesh
 from offline.evaluate.truth import Light, Shone, Surface, Truth, developed, light_of
 from tests.toy_model import rectangle, sphere, together, toy_model
@@ -53,7 +53,7 @@ def test_a_ball_under_a_point_lamp() -> None:
     mesh, surface = ball()
     shone = Truth(mesh, Light.of(sun(60, 20))).shone(surface)
     cosine = surface.normal @ direction(60, 20)
-    wanted = soft_cosine(cosine[:, None], BLEED)
+    wanted = soft_cosine(cosine[:, None], BLEED * HARD)
     assert shone.open_diffuse == pytest.approx(wanted, abs=1e-5)
     clear = np.abs(cosine) > 0.05
     assert shone.diffuse[clear] == pytest.approx(wanted[clear], abs=1e-5)  # it hides nothing from itself

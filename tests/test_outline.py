@@ -9,9 +9,8 @@ import scipy.sparse as sp
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera, rotation_from_angles
-from offline import outline
-from offline.facemesh import boundary_edges, face_topology
-from offline.layers import Cell
+from offline import mouthbag, outline
+from offline.facemesh import face_topology
 from offline.parts import MeshParts
 
 CAMERA = Camera(900.0, 255.5, 255.5)
@@ -90,11 +89,11 @@ def test_closed_lips_hang_inward_and_follow_their_own_lip() -> None:
     points = canonical().landmarks + HERE
     marks = np.column_stack([CAMERA.project(points), points[:, 2]])
     parts = MeshParts()
-    outline.add_lip_insides(parts, FaceFit(np.eye(3), HERE, points, 0.0), marks, CAMERA)
+    mouthbag.add_lip_insides(parts, FaceFit(np.eye(3), HERE, points, 0.0), marks, CAMERA)
     mesh = parts.finish()
     n = len(mesh["vertices"]) // 3
     deep = mesh["vertices"][:n, 2] - mesh["vertices"][2 * n :, 2]
-    assert deep == pytest.approx(np.full(n, outline.LIP_DEEP[2] - outline.LIP_DEEP[0]), abs=0.01)
+    assert deep == pytest.approx(np.full(n, mouthbag.LIP_DEEP[2] - mouthbag.LIP_DEEP[0]), abs=0.01)
     rig = sp.csr_matrix((mesh["rig_value"], mesh["rig_index"], mesh["rig_indptr"]), (3 * n, 468))
     assert np.asarray(rig.sum(1)).ravel() == pytest.approx(np.ones(3 * n), abs=0.05)
 
@@ -112,22 +111,3 @@ def test_what_is_beside_the_cheek_is_skin_or_hair_and_under_the_chin_nothing() -
     nothing, none = outline.beside_side(rim, colours, np.zeros((512, 512), np.float32))
     assert not nothing.any()
     assert not none.any()
-
-
-def test_the_bag_behind_the_lips_is_closed_and_moves_with_them() -> None:
-    camera, fit = CAMERA, FaceFit(np.eye(3), HERE, canonical().landmarks + HERE, 0.0)
-    marks = np.column_stack([camera.project(fit.points), np.zeros(478)])
-    cavity = Cell("mouth cavity", np.zeros((20, 30, 3), np.float32), np.ones((20, 30), np.float32), (0, 0), 0.1)
-    parts = MeshParts()
-    outline.add_mouth_bag(parts, fit, marks, camera, cavity, (100, 200))
-    mesh = parts.finish()
-    edges = boundary_edges(mesh["triangles"])
-    count = len(mesh["vertices"]) // len(outline.BAG)
-    last = np.arange(len(mesh["vertices"])) >= len(mesh["vertices"]) - count
-    rim = edges[~last[edges].all(1)]
-    assert (rim < count).all()  # open only at the lips; its end is one point
-    assert np.ptp(mesh["vertices"][last], axis=0).max() < 0.05
-    assert (mesh["vertices"][last, 2] < mesh["vertices"][:count, 2].min() - 2).all()
-    assert ((mesh["source"][:, :2] >= [100, 200]) & (mesh["source"][:, :2] <= [130, 220])).all()
-    rows = sp.csr_matrix((mesh["rig_value"], mesh["rig_index"], mesh["rig_indptr"]), (len(mesh["vertices"]), 468))
-    assert np.asarray(rows.sum(1)).ravel()[:count] == pytest.approx(np.ones(count), abs=0.02)

@@ -8,7 +8,7 @@ import pytest
 from narrate_stream.ops import horizon
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.ops.lighting import direction
-from offline.relief import FINEST, above_own, finer, odd, relief_of, unspecked, with_relief
+from offline.relief import FINEST, FOLDED, above_own, finer, odd, relief_of, unspecked, with_relief
 
 CAMERA = Camera(1000.0, 128.0, 128.0)
 SIZE = (64, 64)
@@ -28,7 +28,7 @@ def shadow(height: float, az: float) -> np.ndarray:
     pixels, z = ridge(height)
     everywhere = np.ones(z.shape, np.bool_)
     relief = relief_of(CAMERA, pixels, z, everywhere, everywhere, SIZE)
-    planes = with_relief(np.zeros((horizon.AZIMUTHS, *SIZE[::-1]), np.uint8), relief)
+    planes = with_relief(np.full((horizon.AZIMUTHS, *SIZE[::-1]), 200, np.uint8), relief)
     return horizon.seen(planes, direction(az, 0), 0.0)[SIZE[1] // 2]
 
 
@@ -59,6 +59,14 @@ def test_above_its_own_plane_a_horizon_counts_in_full() -> None:
     own = np.array([-0.2, -0.2, -0.2], np.float32)
     found = above_own(np.array([-1.0, -0.2, 0.5], np.float32), own)
     assert found == pytest.approx([-0.5, -0.5, 0.5])
+
+
+def test_far_above_the_coarse_horizon_is_a_fold_of_the_mesh() -> None:
+    pixels, z = ridge(1.5)
+    everywhere = np.ones(z.shape, np.bool_)
+    relief = relief_of(CAMERA, pixels, z, everywhere, everywhere, SIZE)
+    coarse = np.full((horizon.AZIMUTHS, *SIZE[::-1]), 100, np.uint8)
+    assert with_relief(coarse, relief)[:, relief.good].max() == 100 + round(FOLDED / np.pi * 255)
 
 
 def test_a_single_pit_is_none() -> None:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse.linalg import splu
 
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.lift import IRISES
@@ -43,20 +43,21 @@ EYES = (
 
 
 @lru_cache(maxsize=1)
-def bending() -> F64:
-    """(468, 468) squared graph Laplacian of the face: how much displacements differ from their neighbours'."""
+def bending() -> sp.csc_matrix:
+    """(468, 468) squared graph Laplacian of the face: how much displacements differ from their neighbours'. Sparse: a
+    dense one would wake a thread of BLAS for every core at every frame."""
     triangles = canonical().triangles
     i, j = triangles.ravel(), triangles[:, [1, 2, 0]].ravel()
-    near = sp.coo_matrix((np.ones(len(i)), (i, j)), (FACE, FACE))
+    near = sp.coo_matrix((np.ones(len(i)), (i, j)), (FACE, FACE)).tocsr()
     near = ((near + near.T) > 0).astype(np.float64)
-    steps = np.eye(FACE) - near.toarray() / np.asarray(near.sum(1))
-    return np.asarray(steps.T @ steps)
+    steps = sp.eye(FACE) - sp.diags(1 / np.asarray(near.sum(1)).ravel()) @ near
+    return (steps.T @ steps).tocsc()
 
 
 @lru_cache(maxsize=1)
-def evening() -> F64:
-    """(468, 468) displacements to smooth ones."""
-    return np.asarray(np.linalg.inv(np.eye(FACE) + EVEN * bending()))
+def evening() -> Any:
+    """Its `solve` takes displacements (468, 2) to smooth ones."""
+    return splu((sp.eye(FACE) + EVEN * bending()).tocsc())
 
 
 class Chart:
@@ -116,7 +117,7 @@ class Chart:
         lie on that smoother surface; and frame from chart (2, 2)."""
         affine = self._fit @ marks[:FACE]
         flat = self._plane @ affine
-        moved = evening() @ (marks[:FACE] - flat)
+        moved = evening().solve(marks[:FACE] - flat)
         away = np.zeros((self.side * self.side, 2), np.float32)
         away[self._inside] = self._follow @ moved.astype(np.float32)
         out = away[self._nearest].reshape(self.side, self.side, 2)
@@ -171,8 +172,8 @@ class Aligner:
 
 def spread(away: F64, sure: F64) -> F64:
     """(468, 2) displacements that follow `away` as far as it is `sure` (468,), and their neighbours elsewhere."""
-    system = np.diag(sure + SHY) + STIFF * bending()
-    return np.asarray(cho_solve(cho_factor(system, check_finite=False), sure[:, None] * away, check_finite=False))
+    system = (sp.diags(sure + SHY) + STIFF * bending()).tocsc()
+    return np.asarray(splu(system).solve(sure[:, None] * away))
 
 
 def with_own_eyes(seen: F64, moved: F64) -> F64:

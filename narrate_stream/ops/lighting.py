@@ -206,7 +206,8 @@ def shade_lamp(cosine: NDArray[Any], colour: NDArray[Any], softness: float) -> N
 def wrap_of(softness: float) -> NDArray[np.float64]:
     """(3,) how far the light of a lamp goes round skin, by colour: the cosine at which it ends, negative. A round lamp
     and the skin both blur the terminator: their variances add, and a disc's is 3/4 of a box's."""
-    return np.asarray(np.sqrt(0.75 * area_spread(softness) ** 2 + BLEED**2))
+    skin = BLEED * (1 if softness > 0 else 0.35)
+    return np.asarray(np.sqrt(0.75 * area_spread(softness) ** 2 + skin**2))
 
 
 def shade_normals(lighting: Lighting, n: NDArray[Any]) -> NDArray[np.float64]:

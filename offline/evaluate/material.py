@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 
 from narrate_stream.ops.gloss import BROAD, F0, GRAZING, SHARP
 from narrate_stream.ops.lighting import BLEED, soft_cosine
-from offline.evaluate.emitters import dots
+from offline.evaluate.emitters import Emitter, Lamp, dots
 
 F64 = NDArray[np.float64]
+HARD = 0.35  # share of the wrap under a point light
 LOBE = 24.0  # exponent of the cosine by which an environment is sampled where skin mirrors it
 
 
-def diffuse_response(normal: F64, directions: NDArray[Any]) -> NDArray[Any]:
+def wrap(emitter: Emitter) -> F64:
+    """(3,) how far the cosine goes beyond the horizon, per colour."""
+    return np.asarray(BLEED * (HARD if isinstance(emitter, Lamp) and emitter.radius == 0 else 1))
+
+
+def diffuse_response(normal: F64, directions: NDArray[Any], width: F64) -> NDArray[Any]:
     """(N, K, 3) the wrapped cosine of directions (N, K, 3) to normals (N, 3)."""
-    return np.asarray(soft_cosine(dots(directions, normal)[..., None], BLEED))
+    return np.asarray(soft_cosine(dots(directions, normal)[..., None], width))
 
 
 def highlight_response(normal: F64, oil: F64, viewer: F64, directions: NDArray[Any]) -> NDArray[Any]:

@@ -35,7 +35,7 @@ from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
 from narrate_stream.renderer import gather
 from narrate_stream.shading import OWN_VIEW
 from offline.evaluate.emitters import Emitter, Environment, Lamp, Sky, lamps_of, shares, squares
-from offline.evaluate.material import LOBE, diffuse_response, highlight_response
+from offline.evaluate.material import LOBE, diffuse_response, highlight_response, wrap
 from offline.evaluate.rays import AWAY, Places, PosedMesh, lifted
 
 F64 = NDArray[np.float64]
@@ -149,7 +149,7 @@ class Truth:
         diffuse, shine, open_diffuse, open_shine = (np.zeros_like(surface.start) for _ in range(4))
         for emitter, samples in zip(self.light.emitters, self._shares, strict=True):
             directions, weight = emitter.draw(surface.normal, self._squares(surface, samples))
-            value = diffuse_response(surface.normal, directions) * weight
+            value = diffuse_response(surface.normal, directions, wrap(emitter)) * weight
             clear = self._clear(surface, directions, value)
             diffuse += (value * clear).sum(1)
             open_diffuse += value.sum(1)
