@@ -20,7 +20,7 @@ const GROUNDS = [
 ];
 const SWATCHES = { green: '#00b140' };
 
-const state = { light: 'original', exposure: 0, warmth: 0, turn: 0, view: { yaw: 0, pitch: 0 }, background: 'relit' };
+const state = { light: 'original', exposure: 0, warmth: 0, turn: 0, view: { yaw: 0, pitch: 0 }, background: 'relit', idle: true };
 const ball = new LightBall($('ball'));
 const dial = new Dial($('dial'));
 const ask = (path, options = {}) => fetch(path, { ...options, headers: token ? { Authorization: `Bearer ${token}` } : {} });
@@ -171,6 +171,25 @@ picture.addEventListener('keydown', (event) => {
 $('centre').addEventListener('click', () => turn(0, 0, true));
 $('calibrate').addEventListener('click', () => { session?.send({ calibrate: true }); toast('This face is neutral now'); });
 
+// ---- the driver: how well its neutral is known, what of its pose the portrait does not follow, what happens without one -----------
+$('idle').addEventListener('change', () => tell({ idle: $('idle').checked }, true));
+const showIdle = () => { $('idle').checked = state.idle; };
+const CALM = 55; // % from which a neutral is a good one
+const NAMES = { yaw: 'turn', pitch: 'nod', roll: 'tilt' };
+function showNeutral(found) {
+  const box = $('neutral'), percent = Math.round(100 * (found?.score ?? 0));
+  box.style.setProperty('--known', `${percent}%`);
+  box.setAttribute('aria-valuenow', percent);
+  $('neutral-text').textContent = !found ? 'Your neutral face is found while you drive.'
+    : found.by_hand ? `Neutral face set by hand${percent < CALM ? ', though not a calm one' : ''}`
+      : percent < CALM ? 'Look at the camera for a moment, mouth closed' : `Neutral face ${percent} % known`;
+}
+function showHeld(held) {
+  const shown = Object.entries(held ?? {}).filter(([, by]) => Math.abs(by) >= 1);
+  $('held').hidden = !shown.length;
+  $('held').textContent = shown.map(([name, by]) => `${NAMES[name] ?? name} eased by ${Math.abs(by).toFixed(0)}°`).join(', ');
+}
+
 // ---- keeping --------------------------------------------------------------------------------------------------------------------
 $('snapshot').addEventListener('click', () => snapshot($('avatar')));
 $('record').addEventListener('click', () => (recorder.running ? recorder.stop() : recorder.start($('avatar').srcObject), showRecord()));
@@ -226,10 +245,14 @@ function onMessage({ detail }) {
     showGrade();
     showView();
     showGround();
+    showIdle();
   }
   if (detail.stats) {
     serverStats = detail.stats;
     $('lost').hidden = detail.stats.tracking !== false;
+    $('lost').textContent = `No face in view — the portrait ${state.idle ? 'lives on its own' : 'rests'}`;
+    showHeld(detail.stats.held_back);
+    showNeutral(detail.stats.calibration);
   }
 }
 

@@ -67,5 +67,16 @@ export class Strip extends EventTarget {
     this.group.append(map.tile);
   }
 
-  show(light, map) { mark(this.group, ({ choice }) => (choice.map ? choice.map === map : !map && choice.light === light)); }
+  show(light, map) {
+    mark(this.group, ({ choice }) => (choice.map ? choice.map === map : !map && choice.light === light));
+    this.reveal(this.group.querySelector('[aria-checked=true]'));
+  }
+
+  /** On a narrow page the strip scrolls sideways; browsers open it at its end, where it grew. */
+  reveal(on) {
+    if (!on || on === this.on) return;
+    const scroller = this.group.parentElement, view = scroller.getBoundingClientRect(), tile = on.getBoundingClientRect();
+    if (tile.left < view.left || tile.right > view.right) scroller.scrollLeft += tile.left - view.left - (view.width - tile.width) / 2;
+    this.on = on;
+  }
 }

@@ -12,7 +12,7 @@ from narrate_stream.ops.lift import Place, lifted, solved_pose
 from narrate_stream.types import Motion
 
 F64 = NDArray[np.float64]
-SAME = 0.03  # eye distances by which the detector's landmarks of one and the same picture may differ
+SAME = 0.04  # eye distances by which the detector's landmarks of one and the same picture may differ
 
 
 def filmed(motion: Motion) -> bool:

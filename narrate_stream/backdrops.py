@@ -20,9 +20,9 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.dimmer import EASE, SETTLED
 from narrate_stream.errors import NarrateError
 from narrate_stream.fusion import over_backdrop
+from narrate_stream.laying import kneed, roll_below
 from narrate_stream.ops.colour import linear_table, luminance, srgb_from_linear
 from narrate_stream.ops.lighting import Lighting, direction, sh_shading, shade_normals
-from narrate_stream.relighters import kneed, roll_below
 from narrate_stream.renderer import Framing
 from narrate_stream.types import Array, Image
 

@@ -7,7 +7,7 @@ pictures inside are PNG or JPEG bytes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ class HybridModel:
     plate (canvas size) and backdrop (whole picture): background without and with the person.
 
     horizons: (A, h, w) over the canvas, see `ops.horizon`; light: (9,) spherical harmonics of the portrait's own light,
-    irradiance 1 on average over the face.
+    irradiance 1 on average over the face; residual: (h, w, 27) over the canvas, what F_R adds, see `ops.residual`;
+    None in a model built without it.
     """
 
     name: str
@@ -78,6 +79,7 @@ class HybridModel:
     horizons: Bytes
     light: Array
     provenance: dict[str, Any]
+    residual: Bytes | None = None
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -158,8 +160,10 @@ def _assembled(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Hy
             values[field.name] = _decode(tensors[field.name])
         elif field.name in tensors:
             values[field.name] = tensors[field.name]
-        else:
+        elif field.name in manifest or field.default is MISSING:
             values[field.name] = manifest[field.name]
+        else:  # a part that not every model has
+            values[field.name] = field.default
     values["camera"] = Camera(*(float(x) for x in values["camera"]))
     values["frame_size"] = tuple(int(x) for x in values["frame_size"])
     values["crop"] = tuple(float(x) for x in values["crop"])
@@ -215,6 +219,9 @@ def _checked(model: HybridModel) -> HybridModel:
     require(bool(np.isin(model.eye, (0, 1, 2)).all()) and np.abs(model.vertices).max() < 1e4, "vertices")
     planes = model.horizons
     require(planes.ndim == 3 and min(planes.shape) > 0 and planes.dtype == np.uint8, "horizons")
+    extra = model.residual
+    fits = isinstance(extra, np.ndarray) and extra.ndim == 3 and min(extra.shape) > 0 and extra.dtype == np.uint8
+    require(extra is None or (fits and extra.shape[2] == 27), "residual")
     require(atlas[0] >= model.plate.shape[0] >= 16 and atlas[1] == model.plate.shape[1] >= 16, "atlas")
     require(bool((np.abs(model.cells) <= 65536).all()), "cells")
     return model

@@ -5,17 +5,20 @@ A catchlight stays with the light: it moves over the iris when the eye turns, an
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.ops import horizon
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.horizon import rise
 from narrate_stream.ops.lighting import Lighting, area_spread
 from narrate_stream.renderer import GBuffer
 from narrate_stream.shading import LARGE, atlas_scale
-from narrate_stream.types import Image
+from narrate_stream.types import Array, Image
 
 F64 = NDArray[np.float64]
 CORNEA, BEHIND = 0.78, 0.42  # cm: radius of the cornea; how far its centre lies behind the middle of the iris
@@ -30,44 +33,42 @@ class Catchlights:
 
     def __init__(self, model: HybridModel) -> None:
         self.model = model
-        self._boxes = [eye_boxes(model, side) for side in (1, 2)]
+        self._boxes = boxed = [eye_boxes(model, side) for side in (1, 2)]
         k = atlas_scale(model)
         h, w = model.horizons.shape[1:]
-        places = [np.clip(boxes[0, 4:] * k, 0, [w - 1, h - 1]).astype(int) for boxes in self._boxes if len(boxes)]
-        self._horizons = [model.horizons[:, y : y + 1, x : x + 1] for x, y in places]
+        at = [np.clip(boxes[:1, 4:] * k, 0, [w - 1, h - 1]).astype(int) for boxes in boxed]  # nowhere without an eye
+        self._horizons: list[list[int]] = [model.horizons[:, y, x].ravel().tolist() for x, y in (a.T for a in at)]
 
     def __call__(self, picture: Image, gbuffer: GBuffer, lighting: Lighting) -> None:
         """Into `picture` (H, W, 3) sRGB, in place: the small lamps of a light, where eyes are uncovered."""
-        if lighting.original:
+        if lighting.original or lighting.share >= 1:
             return
-        seen = [i for i, boxes in enumerate(self._boxes) if len(boxes)]
-        for which, planes in zip(seen, self._horizons, strict=True):
-            for d, colour, softness in zip(lighting.directions, lighting.colours, lighting.softness, strict=True):
-                if softness >= LARGE:
-                    continue
-                shown = horizon.seen(planes, gbuffer.rotation.T @ d, area_spread(float(softness)))
-                light = colour * (1 - lighting.share) * float(shown[0, 0])
-                self._add(picture, gbuffer, which, np.asarray(d, np.float64), light, float(softness))
+        small = [k for k, softness in enumerate(lighting.softness) if softness < LARGE]
+        for which, horizon in enumerate(self._horizons):
+            for k in small if horizon else ():
+                d, softness = lighting.directions[k].astype(np.float64), float(lighting.softness[k])
+                seen = shown(horizon, d @ gbuffer.rotation, area_spread(softness)) * (1 - lighting.share)
+                if seen > 0:
+                    self._add(picture, gbuffer, which, d, lighting.colours[k] * seen, softness)
 
-    def _add(self, picture: Image, gbuffer: GBuffer, which: int, d: F64, light: F64, softness: float) -> None:
+    def _add(self, picture: Image, gbuffer: GBuffer, which: int, d: F64, light: Array, softness: float) -> None:
         """One lamp in one eye."""
-        x, y, unit = gbuffer.eyes[which, :3]
-        offset = reflection(d, gbuffer.eyes[which, 3:])
+        x, y, unit, *axis = gbuffer.eyes[which].tolist()
+        offset = reflection(d, axis)
         size, level = spot(softness)
         if offset is None or float(light.max()) * level < 0.02:
             return
-        at = np.array([x + offset[0] * unit, y - offset[1] * unit])
-        radius = size * unit
-        lo = np.floor(at - radius - 1.5).astype(int)
-        hi = np.ceil(at + radius + 2.5).astype(int)
-        if (lo < 0).any() or (hi >= [picture.shape[1], picture.shape[0]]).any():
+        cx, cy, radius = x + offset[0] * unit, y - offset[1] * unit, size * unit
+        left, top = math.floor(cx - radius - 1.5), math.floor(cy - radius - 1.5)
+        right, bottom = math.ceil(cx + radius + 2.5), math.ceil(cy + radius + 2.5)
+        if left < 0 or top < 0 or right >= picture.shape[1] or bottom >= picture.shape[0]:
             return
-        box = np.s_[lo[1] : hi[1], lo[0] : hi[0]]
-        gy, gx = np.mgrid[box]
+        box = slice(top, bottom), slice(left, right)
+        away = np.hypot(np.arange(left, right) - cx, (np.arange(top, bottom) - cy)[:, None])
         # at least a pixel's worth of area: a spot smaller than a pixel is dimmer, not larger
-        cover = np.clip(max(radius, 0.56) - np.hypot(gx - at[0], gy - at[1]) + 0.5, 0, 1)
-        cover *= min(1.0, (radius / 0.56) ** 2) * self._uncovered(gbuffer, which, box)
-        linear = linear_table()[picture[box]] + (cover[..., None] * light * level).astype(np.float32)
+        cover = np.clip(max(radius, 0.56) - away + 0.5, 0, 1) * min(1.0, (radius / 0.56) ** 2)
+        cover *= self._uncovered(gbuffer, which, box)
+        linear = linear_table()[picture[box]] + cover[..., None] * (light * level)
         picture[box] = (srgb_from_linear(linear) * 255 + 0.5).astype(np.uint8)
 
     def _uncovered(self, gbuffer: GBuffer, which: int, box: tuple[slice, slice]) -> NDArray[np.float32]:
@@ -79,15 +80,21 @@ class Catchlights:
         return np.asarray(cv2.blur(inside, (3, 3), borderType=cv2.BORDER_REPLICATE) * inside, np.float32)
 
 
-def reflection(d: F64, axis: F64) -> F64 | None:
-    """(2,) cm, right and up from the middle of the iris, where a cornea that looks along `axis` (3,) mirrors a lamp in
-    direction d (3,) to a viewer at (0, 0, 1); None where it does not."""
-    half = d / (np.linalg.norm(d) + 1e-9) + [0, 0, 1]
-    length = float(np.linalg.norm(half))
+def shown(planes: list[int], d: F64, radius: float) -> float:
+    """0..1 how much is seen of a round light in direction d (3,) over the horizon (A,) of one place: `horizon.seen`."""
+    first, second, (step_a, step_b), above = rise(d, radius, len(planes))
+    t = min(max(above + step_a * planes[first] + step_b * planes[second], 0.0), 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def reflection(d: Sequence[float] | F64, axis: Sequence[float] | F64) -> tuple[float, float] | None:
+    """cm, right and up from the middle of the iris, where a cornea that looks along `axis` (3,) mirrors a lamp in
+    direction d (3,), unit, to a viewer at (0, 0, 1); None where it does not."""
+    length = math.sqrt(max(2 + 2 * float(d[2]), 0.0))
     if length < 0.4:  # from right behind
         return None
-    at = (CORNEA * half / length - BEHIND * axis)[:2]
-    return np.asarray(at) if float(np.hypot(*at)) < REACH else None
+    right, up = (CORNEA * float(d[i]) / length - BEHIND * float(axis[i]) for i in (0, 1))
+    return (right, up) if math.hypot(right, up) < REACH else None
 
 
 def spot(softness: float) -> tuple[float, float]:

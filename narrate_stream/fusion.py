@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.drivers.mesh import FOCAL_FACTOR
+from narrate_stream.ops.geometry import Camera
 from narrate_stream.renderer import Framing, GBuffer
 from narrate_stream.types import Image
 
@@ -43,6 +45,13 @@ def head_framing(model: HybridModel, size: int) -> Framing:
     y0 = float(np.clip(cy - side / 2, 0, h - side))
     k = size / side
     return Framing(k, 0.5 * k - 0.5 - x0 * k, 0.5 * k - 0.5 - y0 * k, (size, size))
+
+
+def guessed_camera(framing: Framing) -> Camera:
+    """The camera, of the canvas' pixels, that the shown part seems to be taken by: of the usual focal length, looking
+    at its middle."""
+    (w, h), k = framing.size, framing.scale
+    return Camera(FOCAL_FACTOR * max(w, h) / k, ((w - 1) / 2 - framing.dx) / k, ((h - 1) / 2 - framing.dy) / k)
 
 
 def framed(picture: Image, framing: Framing) -> Image:

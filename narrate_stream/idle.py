@@ -31,13 +31,15 @@ DRIFT = np.array([0.12, 0.0, 0.1])  # cm
 RATES = np.array([0.061, 0.047, 0.053, 0.039, 0.0, 0.043])  # Hz of those six, none a multiple of another
 LOOKS = 2.6  # seconds, the mean time a look rests
 LOOK = np.array([0.045, 0.02])  # cm the irises go astray, sideways and up
+GLANCE, GLANCES = np.array([0.16, 0.08]), 0.3  # the same of a glance, and the share of looks that are one
 JUMP = 0.05  # seconds an eye's jump takes
+FOLLOW = 0.9  # closure of the lids per cm that the irises go down: they keep to the iris
 
 
 @dataclass(frozen=True)
 class Posture:
-    """An idle body: breath -1 (out) to 1 (in); closure of the lids 0..1; angles (3,) yaw, pitch, roll, degrees; shift
-    (3,) cm; gaze (2,) cm."""
+    """An idle body: breath -1 (out) to 1 (in); closure of the lids, 1 shut, a little below 0 in a look up; angles (3,)
+    yaw, pitch, roll, degrees; shift (3,) cm; gaze (2,) cm."""
 
     breath: float
     closure: float
@@ -50,7 +52,10 @@ def posture(seconds: float, since: float, seed: int = 0) -> Posture:
     """The posture at a time. Blinks that began before `since` are left out: none is cut in."""
     air, swing = breath(seconds, seed), sway(seconds, seed)
     angles = SWAY * swing[:3] + [0, NOD * air, 0]
-    return Posture(air, closure(seconds, since, seed), angles, DRIFT * swing[3:] + LIFT * air, look(seconds, seed))
+    gaze = look(seconds, seed)
+    shut = closure(seconds, since, seed)
+    lids = shut - (1 - shut) * FOLLOW * float(gaze[1])
+    return Posture(air, lids, angles, DRIFT * swing[3:] + LIFT * air, gaze)
 
 
 def chance(seed: int, number: int, count: int) -> F64:
@@ -90,8 +95,14 @@ def look(seconds: float, seed: int) -> F64:
     """(2,) cm: the look rests, then jumps a little, as eyes do."""
     number = int(np.floor(seconds / LOOKS))
     jump = LOOKS * (number + 0.8 * float(chance(seed, 2 * number + 2000, 1)[0]))
-    before, after = (LOOK * (2 * chance(seed, 2 * n + 3000, 2) - 1) for n in (number - 1, number))
+    before, after = (aim(n, seed) for n in (number - 1, number))
     return np.asarray(before + (after - before) * smooth((seconds - jump) / JUMP))
+
+
+def aim(number: int, seed: int) -> F64:
+    """(2,) cm where the look of this number rests: close to the viewer, or at times aside."""
+    x, y, kind = chance(seed, 2 * number + 3000, 3)
+    return np.asarray((GLANCE if kind < GLANCES else LOOK) * (2 * np.array([x, y]) - 1))
 
 
 def smooth(t: float) -> float:

@@ -13,6 +13,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
 from narrate_stream.ops import lighting as ops
 from narrate_stream.ops.colour import linear_from_srgb
+from narrate_stream.ops.environment import environment
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.grading import turned_map
 from narrate_stream.ops.lighting import Lighting
@@ -77,7 +78,7 @@ def environment_light(path: Path, turn: float) -> Lighting:
 def light_of_map(linear: NDArray[np.float32], name: str, turn: float = 0.0) -> Lighting:
     """Light of an equirectangular map (H, W, 3), linear, of any size."""
     light, seen = resized(linear, ENVIRONMENT_WIDTH), resized(linear, min(PANORAMA_WIDTH, linear.shape[1]))
-    return ops.environment(turned_map(light, turn), name, panorama=turned_map(seen, turn))
+    return environment(turned_map(light, turn), name, panorama=turned_map(seen, turn))
 
 
 def read_radiance(path: Path) -> NDArray[np.float32]:

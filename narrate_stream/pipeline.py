@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from narrate_stream.backdrops import Backdrop
 from narrate_stream.bundle import HybridModel
+from narrate_stream.calibration import Calibration
 from narrate_stream.dimmer import Dimmer
+from narrate_stream.drivers.clip import sharpened
 from narrate_stream.drivers.first_order import FirstOrderRetargeter
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import fuse, head_framing, portrait_framing
@@ -60,7 +63,9 @@ class Pipeline:
         self.renderer = Renderer(model, self.framing, device)
         self.relighter: LightMapRelighter | ExactRelighter
         self.relighter = LightMapRelighter(model) if device == "cpu" else ExactRelighter(model, device)
-        self.retarget = (FirstOrderRetargeter if transfer == "first-order" else Retargeter)(model, motion)
+        retargeter = FirstOrderRetargeter if transfer == "first-order" else Retargeter
+        neutral = getattr(driver, "neutral", None)  # of what was not filmed
+        self.retarget = retargeter(model, motion, framing=self.framing if neutral is None else None)
         self.stage_ms: dict[str, float] = {}
         self.view = view or View()
         self._room = Room()
@@ -70,8 +75,9 @@ class Pipeline:
         self._presence = Presence(model, idle)
         self._time: float | None = None
         self._calibrate = False
-        neutral = getattr(driver, "neutral", None)
+        self.calibration: Calibration | None = Calibration()  # None: the neutral is known before it plays
         if neutral is not None:
+            self.calibration = None
             self.retarget.calibrate(neutral)
 
     # ---- the journey
@@ -102,10 +108,21 @@ class Pipeline:
 
     def follow(self, motion: Motion, seconds: float) -> AvatarMotion:
         """The avatar's motion while the driver's face is seen."""
-        if self._calibrate:
-            self._calibrate = False
-            self.retarget.calibrate(motion)
+        self._find_neutral(motion, seconds)
         return self._presence.follow(self.retarget(motion, seconds), seconds)
+
+    def _find_neutral(self, motion: Motion, seconds: float) -> None:
+        if self._calibrate:
+            self.calibration = self.calibration or Calibration()
+            self.calibration.set(motion)
+            self.retarget.calibrate(motion)
+            self._calibrate = False
+        if self.calibration is None:
+            return
+        before = self.calibration.neutral
+        neutral = self.calibration(motion, seconds)
+        if neutral is not before:
+            self.retarget.calibrate(neutral)
 
     def hold(self, seconds: float) -> AvatarMotion:
         """The avatar's motion while no face is seen: eases to the portrait, and then idles or stays there."""
@@ -116,8 +133,16 @@ class Pipeline:
         """The avatar's last motion, before the viewer's turn."""
         return self._presence.motion
 
+    def look_again(self, frames: Iterable[Frame], motions: list[Motion | None]) -> list[Motion | None]:
+        """Offline: what was seen in the frames of a clip (at least one face), more exactly; see `drivers.clip`.
+        Absolute motion only: laid on skin, relative motion's turns agree less with another detector's."""
+        if self.retarget.mode == "relative":
+            return motions
+        return sharpened(frames, motions, self.retarget.calmest([m for m in motions if m is not None]))
+
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Offline: lets the retargeter see the whole clip before it plays."""
+        self.calibration = None
         if getattr(self.driver, "neutral", None) is None:
             self.retarget.rehearse(motions)
 
@@ -173,7 +198,8 @@ class Pipeline:
         self._calibrate = True
 
     def state(self) -> dict[str, Any]:
-        """Light and grade, view, background, whether a face is followed, what of its pose is held back: JSON-ready."""
+        """Light and grade, view, background, whether a face is followed, what of its pose is held back, how well its
+        neutral is known: JSON-ready."""
         yaw, pitch, roll = (round(float(a), 1) for a in angles_from_rotation(self.motion.pose.rotation))
         return {
             "light": self._light_name,
@@ -184,8 +210,14 @@ class Pipeline:
             "idle": self._presence.idles,
             "pose": {"yaw": yaw, "pitch": pitch, "roll": roll},
             "held_back": self._held_back(),
+            "calibration": self._calibration(),
             "model": self.model.name,
         }
+
+    def _calibration(self) -> dict[str, Any] | None:
+        """How far the driver's neutral can be trusted, 0..1, and whether it was set by hand; None when it is known."""
+        found = self.calibration
+        return None if found is None else {"score": round(found.score, 2), "by_hand": found.by_hand}
 
     def _held_back(self) -> dict[str, float]:
         """Degrees of the driver's turn that the model does not follow, by angle; empty within its limits."""

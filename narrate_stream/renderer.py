@@ -1,12 +1,11 @@
 """The renderer: deform and pose the mesh, rasterise it once, fetch albedo and the model's own normals (paper, 4.3).
 
 What comes out is a `GBuffer`: the seam between geometry and light. The normals fetched are those of the portrait, never
-re-estimated per view; the relighter turns the light into the head's frame instead.
+re-estimated per view; the relighter turns the light into the head's frame instead, and normals as the expression does.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,8 +17,11 @@ import scipy.sparse as sp
 import warp as wp
 from numpy.typing import NDArray
 
+from narrate_stream.bands import BANDS, rows, side_by_side
+from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
 from narrate_stream.kernels import rasterise
+from narrate_stream.ops.creases import SHALLOWEST, amplitudes
 from narrate_stream.ops.geometry import Camera, turned_by_weight
 from narrate_stream.ops.lift import CORNERS
 from narrate_stream.types import Array, AvatarMotion, Image, MotionField
@@ -27,8 +29,11 @@ from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
 FOOT = 0.2  # of the canvas' height, over which a breath begins
+LEAN, FLANK = (
+    0.7,
+    0.1,
+)  # of a head's sideways shift its shoulders go along; of the canvas' width, over which that begins
 EYE_RADIUS, EYE_DEPTH = 1.45, 0.4  # cm: of the ball that the eyes' meshes are part of; how far it lies behind the lids
-BANDS = 2  # rows of the screen rasterised side by side on a CPU
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,10 @@ class GBuffer:
     needs, and the same in fixed point (`fetched`); fringe_at (N, 2) row and column; fringe_alpha (N,) 0..1 and
     fringe_xy (N, 2) atlas coordinates;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
-    what the viewer turned, as the light of the portrait's room sees it; eyes (2, 6), right and left: where the middle
-    of the iris is seen (pixels), pixels per cm there, and the direction in which the eye looks, camera space.
+    what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
+    surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; creases (G,): how deep
+    those of the skin are, see `ops.creases`, none at rest; eyes (2, 6), right and left: where the middle of the iris
+    is seen (pixels), pixels per cm there, and the direction in which the eye looks, camera space.
     """
 
     covered: NDArray[np.bool_]
@@ -55,15 +62,31 @@ class GBuffer:
     fringe_xy: Array
     rotation: F64
     room: F64
+    bend: Array
+    creases: Array
     eyes: F64
 
     def fetched(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """(H, W, C) a picture of the atlas as the screen shows its core."""
-        return np.asarray(cv2.remap(picture, *self.fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        """(H, W, C) a picture of the atlas as the screen shows its core; undefined where nothing is."""
+        out = np.zeros((*self.covered.shape, *picture.shape[2:]), picture.dtype)
+        x, y, w, h = cv2.boundingRect(self.covered.view(np.uint8))
+
+        def fetch(some: slice) -> None:
+            box = slice(y + some.start, y + some.stop), slice(x, x + w)
+            maps = (m[box] for m in self.fixed)
+            cv2.remap(picture, *maps, cv2.INTER_LINEAR, dst=out[box], borderMode=cv2.BORDER_REPLICATE)
+
+        side_by_side(fetch, [some for some in rows(h) if some.stop > some.start])
+        return out
 
     def gathered(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(N, C) a picture of the atlas at the fringe."""
         return gather(picture, self.fringe_xy[:, 0], self.fringe_xy[:, 1])
+
+    @property
+    def creased(self) -> bool:
+        """Whether any crease is to be seen."""
+        return bool((self.creases > SHALLOWEST).any())
 
     @cached_property
     def base(self) -> Image:
@@ -103,6 +126,7 @@ class Deformer:
         self._jaw = np.flatnonzero(model.jaw_weight > 0)
         self._body = np.flatnonzero(model.head_weight < 0.995)
         self._chest = body_weight(model)[self._body]
+        self._lean = LEAN * flank_weight(model)[self._body]
         self.eyes = [np.flatnonzero(model.eye == side) for side in (1, 2)]
         self._balls = [Ball(model, eye, corners) for eye, corners in zip(self.eyes, CORNERS, strict=True)]
 
@@ -110,17 +134,27 @@ class Deformer:
         """(V, 3) camera-space vertices, cm.
 
         Expression first moves vertices with the portrait's head orientation; the pose then turns each vertex about the
-        pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay.
+        pivot by its head weight's share of the angle, so that the neck twists and the shoulders stay; who moves the
+        head sideways leans, and takes the shoulders along.
         """
+        return self.posed(self.shaped(motion), motion)
+
+    def shaped(self, motion: AvatarMotion) -> Array:
+        """(V, 3) the same with the portrait's own pose: what the expression alone does."""
         model, offset = self.model, np.asarray(self.rig @ motion.offsets.astype(np.float32))
         offset[self._jaw] += model.jaw_weight[self._jaw, None] * motion.jaw
-        out = np.asarray(model.vertices + offset @ model.rotation.T, np.float32)
+        return np.asarray(model.vertices + offset @ model.rotation.T, np.float32)
+
+    def posed(self, shaped: Array, motion: AvatarMotion) -> Array:
+        """(V, 3) vertices `shaped` (V, 3) by the expression, their eyes rolled and the head in its pose."""
+        model, out = self.model, shaped.copy()
         for eye, ball, gaze in zip(self.eyes, self._balls, motion.gaze @ model.rotation[:2, :2].T, strict=True):
             out[eye] += ball.rolled(gaze)
         rotation, shift = motion.pose.rotation.astype(np.float32), motion.pose.translation.astype(np.float32)
         out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
         moved = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
         out[self._part] = moved + model.pivot + self._share[:, None] * shift
+        out[self._body, 0] += self._lean * np.float32(motion.view[:, 0] @ shift)
         if motion.breath:
             out[self._body, 1] += self._chest * np.float32(motion.breath)
         return out
@@ -133,6 +167,15 @@ def body_weight(model: HybridModel) -> Array:
     above = (height - model.camera.project(model.vertices)[:, 1]) / (FOOT * height)
     rise = np.clip(above, 0, 1)
     return np.asarray((1 - model.head_weight) * rise * rise * (3 - 2 * rise), np.float32)
+
+
+def flank_weight(model: HybridModel) -> Array:
+    """(V,) 0..1 how far each vertex goes with shoulders that lean: none of the head does, and none where the picture's
+    left or right border cuts the body off."""
+    width = model.canvas[0]
+    x = model.camera.project(model.vertices)[:, 0]
+    inside = np.clip(np.minimum(x, width - x) / (FLANK * width), 0, 1)
+    return np.asarray((1 - model.head_weight) * inside * inside * (3 - 2 * inside), np.float32)
 
 
 class Ball:
@@ -174,20 +217,14 @@ class Renderer:
 
     def __init__(self, model: HybridModel, framing: Framing, device: str = "cpu") -> None:
         self.model, self.framing, self.device = model, framing, device
-        self.deform = Deformer(model)
+        self.deform, self.bending = Deformer(model), Bending(model)
         self.camera: Camera = model.camera.scaled(framing.scale, framing.dx, framing.dy)
         k = min(1.0, framing.scale)
         self.texture_scale = k
-        self.texture, self.albedo = self._shrunk(model.texture, k), self._shrunk(model.albedo, k)
-        self.alpha = self._shrunk(model.alpha, k)
+        h, w = model.alpha.shape
+        size = (w, h) if k >= 0.999 else (max(1, round(w * k)), max(1, round(h * k)))
+        self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, model.alpha))
         self._allocate()
-
-    @staticmethod
-    def _shrunk(picture: NDArray[np.uint8], k: float) -> NDArray[np.uint8]:
-        if k >= 0.999:
-            return np.ascontiguousarray(picture)
-        size = max(1, round(picture.shape[1] * k)), max(1, round(picture.shape[0] * k))
-        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def _allocate(self) -> None:
         model, (w, h) = self.model, self.framing.size
@@ -221,7 +258,6 @@ class Renderer:
             )
             for a, b in pairwise(edges)
         ]
-        self._pool = ThreadPoolExecutor(len(self._bands) - 1) if len(self._bands) > 1 else None
 
     def _all_solid(self, source: Array, solid: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """(T,) true for triangles whose middle and edge middles are solid too: large ones may span a hole."""
@@ -234,18 +270,19 @@ class Renderer:
 
     def __call__(self, motion: AvatarMotion, *, albedo: bool = True) -> GBuffer:
         """The view of this moment; `albedo` False fetches the portrait's own colours instead."""
-        points = self.deform(motion)
+        shaped = self.deform.shaped(motion)
+        points = self.deform.posed(shaped, motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
         self._points = points
+        moved = bool(np.abs(motion.offsets).max() > NONE)
+        self._bend = self.bending(shaped) if moved else np.zeros((0, 3), np.float32)
+        self._creases = amplitudes(self.model.neutral, motion.offsets) if moved else np.zeros(0, np.float32)
         self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
         return self._fetch(self.albedo if albedo else self.texture, motion)
 
     def _rasterise(self, screen: Array) -> None:
         self._screen.assign(screen)
-        waiting = [self._pool.submit(self._band, band) for band in self._bands[1:]] if self._pool else []
-        self._band(self._bands[0])
-        for done in waiting:
-            done.result()
+        side_by_side(self._band, self._bands)
 
     def _band(self, band: Band) -> None:
         """Rasterises some rows; Warp's CPU kernels are serial and let other threads run."""
@@ -291,7 +328,7 @@ class Renderer:
         x, y = self._x.numpy().reshape(h, w), self._y.numpy().reshape(h, w)
         pixel, at = self._fringe_list()
         fx, fy = at[:, 0], at[:, 1]
-        rows, columns = np.divmod(pixel, w)
+        row, column = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy) * (at[:, 2] / 255)
         # where nothing is, anything will do: outside the picture `remap` takes each pixel's way round by itself
         fixed = cv2.convertMaps(np.maximum(x, 0), np.maximum(y, 0), cv2.CV_16SC2)
@@ -302,13 +339,22 @@ class Renderer:
             map_x=x,
             map_y=y,
             fixed=(fixed[0], fixed[1]),
-            fringe_at=np.stack([rows, columns], -1),
+            fringe_at=np.stack([row, column], -1),
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],
             rotation=rotation,
             room=np.asarray(motion.view.T @ rotation, np.float64),
+            bend=self._bend,
+            creases=self._creases,
             eyes=self._seen_eyes(motion),
         )
+
+
+def shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture of the atlas at `size` (W, H), its own or smaller."""
+    if picture.shape[1::-1] == size:
+        return np.ascontiguousarray(picture)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def gather(picture: NDArray[Any], x: Array, y: Array) -> NDArray[Any]:

@@ -12,36 +12,27 @@ from scipy.spatial.transform import Rotation
 
 from narrate_stream.anchor import Anchor
 from narrate_stream.bundle import HybridModel
-from narrate_stream.drivers.mesh import FOCAL_FACTOR
+from narrate_stream.lips import MOUTH_INDEX, Lips
+from narrate_stream.onlooker import Onlooker
 from narrate_stream.ops.expression import ExpressionPrior
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.ops.lift import CORNERS, IRISES
-from narrate_stream.ops.limits import eased, eased_turn
+from narrate_stream.ops.limits import eased_turn, softly
 from narrate_stream.ops.smoothing import OneEuro
+from narrate_stream.renderer import Framing
 from narrate_stream.types import AvatarMotion, Motion, Pose
 
 F64 = NDArray[np.float64]
 UPPER_LIDS = ((246, 161, 160, 159, 158, 157, 173), (466, 388, 387, 386, 385, 384, 398))
 LOWER_LIDS = ((7, 163, 144, 145, 153, 154, 155), (249, 390, 373, 374, 380, 381, 382))
 LID_FOLDS = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414))
-UPPER_LIP, LOWER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)
-MOUTH = tuple(sorted({
-    61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146, 78, 308, *UPPER_LIP,
-    *LOWER_LIP, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16, 85, 180, 90, 77, 62, 183,
-    42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96,
-}))  # fmt: skip
 JAW = (14, 87, 317, 17)
-MOUTH_INDEX, JAW_INDEX = np.array(MOUTH), np.array(JAW)
-UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(UPPER_LIP), np.array(LOWER_LIP)
+JAW_INDEX = np.array(JAW)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
-SHIFT_LIMIT = np.array([7.0, 6.0, 12.0])  # cm, relative motion only
-LIP_RISE = 1.1  # cm the upper lip may rise, approached softly
-OPENING = 0.58  # of the way from nose to chin: how far lips part in relative motion, approached softly;
-LEAST = 0.1  # what is left of it to lips that are parted already
-OVERLAP = 0.04  # cm by which shut lips overlap
 LID_OVERLAP, LID_LIFT = 0.28, 0.08  # cm by which a shut lower lid goes on behind the upper one: its soft rim is hidden
 WIDE_EYES = 0.4  # of the portrait's own opening: how much farther its lids go apart, approached softly
 SHUT, NEARLY_SHUT = 0.06, 0.15  # lid openings over eye width: what the detector reports for shut eyes; where it errs
+WINK, TOGETHER = (0.6, 0.9), 0.8  # openness of the wider eye from which the other winks; how much else they share
 PROMPT = 5.0  # Hz: how soon the filters learn that something moves; blinks last a tenth of a second
 GAZE_GAIN = np.array([1.5, 1.2])  # the detector's irises travel less than eyes do, most of all sideways
 GAZE_LIMIT = 0.95  # cm the iris may leave its place in the portrait, approached softly
@@ -111,11 +102,6 @@ def face_ratio(own: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]])
     return apart[0] / max(apart[1], 1e-6)
 
 
-def softly(x: F64 | float, limit: F64 | float) -> F64:
-    """x near zero, approaching +-limit smoothly from 60% of it."""
-    return eased(x, 0.6 * np.asarray(limit, np.float64), limit)
-
-
 def closed_fully(aspect: F64) -> F64:
     """Lid opening over eye width, with what the detector still calls open in a blink taken for shut (0)."""
     near = np.clip((NEARLY_SHUT - aspect) / (NEARLY_SHUT - SHUT), 0, None)
@@ -123,9 +109,16 @@ def closed_fully(aspect: F64) -> F64:
 
 
 def openness(face: NDArray[np.floating[Any]], reference: F64) -> F64:
-    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference, whose `Reference.open` this is."""
-    now = closed_fully(lid_openings(face) / eye_widths(face))
-    return np.asarray(now / np.maximum(reference, 0.04))
+    """(2,) how far right and left eye are open: 0 shut, 1 as in the reference, whose `Reference.open` this is. Both
+    close together but in a wink, when one stays wide open: of a turned face the detector sees one only."""
+    now = closed_fully(lid_openings(face) / eye_widths(face)) / np.maximum(reference, 0.04)
+    wink = np.clip((now.max() - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)
+    return np.asarray(now - (1 - wink) * TOGETHER * (now - now.min()))
+
+
+def calmed(filter_of: OneEuro, value: F64, motion: Motion, seconds: float) -> F64:
+    """`value` without the noise of a detector; what none measured (`Motion.measured`) keeps its edges."""
+    return filter_of(value, seconds) if motion.measured else value
 
 
 class Retargeter:
@@ -133,30 +126,25 @@ class Retargeter:
 
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait. held_back: (3,)
-    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`. anchored: what comes has been
-    through an `Anchor` already.
+    degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`. framing: the part of the portrait
+    in which relative motion has to look like the driver's, see `Onlooker`. anchored: what comes has been through an
+    `Anchor` already.
     """
 
     def __init__(
-        self, model: HybridModel, mode: Literal["relative", "absolute"] = "relative", *, anchored: bool = False
+        self,
+        model: HybridModel,
+        mode: Literal["relative", "absolute"] = "relative",
+        *,
+        framing: Framing | None = None,
+        anchored: bool = False,
     ) -> None:
         self.model, self.mode = model, mode
+        self._onlooker = Onlooker(model, framing) if mode == "relative" else None
         self.reference: Reference | None = None
-        self.fixed = False
-        self._best = np.inf
-        self._age = 0.0
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
-        mouth = MOUTH_INDEX[model.neutral[MOUTH_INDEX, 1] > model.neutral[[78, 308], 1].mean() - 0.05]
-        self._upper_mouth = mouth
-        opening = np.linalg.norm(model.neutral[13] - model.neutral[14]) / np.linalg.norm(
-            model.neutral[78] - model.neutral[308]
-        )
-        # a lip that is already up in a smile has little way left; higher, there would be more gum than anyone has
-        self._lip_rise = LIP_RISE * (0.6 if opening > 0.06 else 1.0)
-        nose, lip = model.neutral[2, 1], model.neutral[14, 1]
-        self._with_jaw = np.clip((nose - model.neutral[:468, 1]) / (nose - lip), 0, 1)
-        self._with_jaw[self._upper_mouth] = 0
+        self._lips = Lips(model, relative=mode == "relative")
         self._pose_filter = OneEuro(3.5, 0.8, PROMPT)
         self._shift_filter = OneEuro(4.0, 4.0, PROMPT)
         self._face_filter = OneEuro(5.0, 4.0, PROMPT)
@@ -167,70 +155,59 @@ class Retargeter:
         self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
 
     def calibrate(self, motion: Motion) -> None:
-        """This moment is the driver's neutral from now on."""
-        self._take(motion)
-        self.fixed = True
-
-    def _take(self, motion: Motion) -> None:
+        """This moment is the driver's neutral from now on; live, `calibration` finds it."""
         seen = self._anchor.hold(motion) if self._anchor else motion
         openings = lid_openings(seen.landmarks)
         self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
 
     def rehearse(self, motions: list[Motion | None]) -> None:
-        """Chooses the reference from a whole clip: the most neutral moment, or for absolute motion the one most like
-        the portrait in the frame."""
+        """Chooses the reference from a whole clip."""
         seen = [m for m in motions if m is not None]
         if not seen:
             return
-        if self._anchor is None:
-            calm = most_neutral(seen)
-            self.calibrate(replace(calm, landmarks=with_usual_eyes(calm, seen)))
-        else:
-            self.calibrate(min(seen, key=self._anchor.distance))
+        self._lips.rehearse([m.landmarks for m in seen])
+        calm = self.calmest(seen)
+        self.calibrate(calm if self._anchor else replace(calm, landmarks=with_usual_eyes(calm, seen)))
 
-    def refine(self, motion: Motion, seconds: float) -> None:
-        """Live: the first good moment is the neutral at once; calmer ones of the first seconds replace it."""
-        self._age += seconds
-        score = neutral_score(motion)
-        if not self.fixed and (self.reference is None or (self._age < 4 and score < self._best - 0.05)):
-            self._best = score
-            self._take(motion)
+    def calmest(self, seen: list[Motion]) -> Motion:
+        """The moment of a clip that stands for the portrait: the most neutral one, or for absolute motion the one most
+        like the portrait in the frame."""
+        return min(seen, key=self._anchor.distance) if self._anchor else most_neutral(seen)
 
     def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
-        """The avatar's motion of this moment, `seconds` after the last one."""
-        self.refine(motion, seconds)
+        """The avatar's motion of this moment, `seconds` after the last one; without a neutral this moment is it."""
+        if self.reference is None:
+            self.calibrate(motion)
         assert self.reference is not None
         motion = self._anchor(motion) if self._anchor else motion
         pose = self._pose(motion, self.reference, seconds)
         share = openness(motion.landmarks, self.reference.open)
         offsets = self._expression(motion, self.reference, share, seconds)
-        offsets = self._face_filter(offsets, seconds)
+        offsets = calmed(self._face_filter, offsets, motion, seconds)
         gaze = self._look(motion, self.reference, share, seconds)
         return AvatarMotion(
             pose, offsets.astype(np.float32), gaze.astype(np.float32), offsets[JAW_INDEX].mean(0).astype(np.float32)
         )
 
     def _pose(self, motion: Motion, reference: Reference, seconds: float) -> Pose:
-        now = motion.rotation.astype(np.float64)
-        if self.mode == "absolute":
-            turn, shift = now @ self.model.rotation.T, motion.translation - self.model.translation
+        own, before, onlooker = self.model.translation.astype(np.float64), reference.motion, self._onlooker
+        if onlooker is None:
+            turn, shift = motion.rotation @ self.model.rotation.T.astype(np.float64), motion.translation - own
         else:
-            turn, shift = now @ reference.motion.rotation.T, self._shift(motion, reference)
-        vector = self._pose_filter(np.degrees(Rotation.from_matrix(turn).as_rotvec()), seconds)
+            turn = motion.rotation @ before.rotation.T.astype(np.float64)
+            shift = motion.translation - before.translation
+            turn = onlooker.asked(turn)
+        vector = np.degrees(Rotation.from_matrix(turn).as_rotvec())
+        vector = calmed(self._pose_filter, vector, motion, seconds)
         turn = Rotation.from_rotvec(np.radians(vector)).as_matrix()
-        shift = self._shift_filter(shift, seconds)
+        shift = calmed(self._shift_filter, shift, motion, seconds)
         turn, self.held_back = eased_turn(turn)
-        if self.mode == "relative":
-            shift = softly(shift, SHIFT_LIMIT)
+        if onlooker is not None:
+            size = face_ratio(self.model.neutral, before.landmarks)
+            shift = onlooker.carried(shift, -float(before.translation[2]), size)
+            turn = onlooker.facing(turn, shift)
         lever = (self.model.pivot - self.model.translation).astype(np.float64)
         return Pose(turn.astype(np.float32), (turn @ lever - lever + shift).astype(np.float32))
-
-    def _shift(self, motion: Motion, reference: Reference) -> F64:
-        """(3,) cm the driver moved, as the portrait's lens would see it: the driver is tracked under the usual field
-        of view."""
-        usual = FOCAL_FACTOR * max(self.model.frame_size) * self.model.crop[2]
-        lens = np.array([1.0, 1.0, self.model.camera.focal / usual])
-        return np.asarray((motion.translation - reference.motion.translation) * lens, np.float64)
 
     def _expression(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
         """(468, 3) cm in the portrait's head space; share: how open the eyes are."""
@@ -249,23 +226,7 @@ class Retargeter:
         for lids in (UPPER_LID_INDEX, LOWER_LID_INDEX):
             offsets[lids, 1] *= scale
         offsets[LID_FOLD_INDEX, 1] *= 0.5 + 0.5 * scale
-        rise = offsets[self._upper_mouth, 1]
-        offsets[self._upper_mouth, 1] = np.where(rise > 0, softly(rise, self._lip_rise), rise)
-        if self.mode == "relative":
-            offsets = self._opening_limited(offsets)
-        return self._lips_apart(self._lids_set(offsets, share))
-
-    def _opening_limited(self, offsets: F64) -> F64:
-        """A mouth that opens as far as the portrait's face has room for: beyond, jaw and chin go down less."""
-        own = self.model.neutral
-        room = float(own[2, 1] - own[152, 1])
-        rest = float(own[13, 1] - own[14, 1])
-        down, up = -float(offsets[14, 1]), float(offsets[13, 1])
-        if down <= 0:
-            return offsets
-        allowed = float(softly(down + up, max(OPENING * room - rest, LEAST * room))) - up
-        offsets[:, 1] *= 1 - (1 - np.clip(allowed / down, 0, 1)) * self._with_jaw
-        return offsets
+        return self._lips(self._lids_set(offsets, share), motion.landmarks, seconds)
 
     def _lids_set(self, offsets: F64, share: F64) -> F64:
         """Lids that close stand as far apart as the driver's do, in the portrait's own measure (`share` (2,) of the
@@ -283,20 +244,9 @@ class Retargeter:
         offsets[low, 2] -= LID_LIFT * shut
         return offsets
 
-    def _lips_apart(self, offsets: F64) -> F64:
-        """Inner lips never pass each other: they meet in the middle, overlapping a hair so that no slit shows."""
-        own = self.model.neutral
-        u, low = UPPER_LIP_INDEX, LOWER_LIP_INDEX
-        gap = (own[u, 1] + offsets[u, 1]) - (own[low, 1] + offsets[low, 1])
-        wanted = np.where(gap < 2 * OVERLAP, np.maximum(gap, -OVERLAP) - np.clip(OVERLAP - 0.5 * gap, 0, OVERLAP), gap)
-        cross = gap - np.maximum(wanted, -OVERLAP)
-        offsets[u, 1] -= 0.5 * cross
-        offsets[low, 1] += 0.5 * cross
-        return offsets
-
     def _look(self, motion: Motion, reference: Reference, share: F64, seconds: float) -> F64:
         """(2, 2) cm the irises leave their place; held while the eyes are shut, when irises are only guessed."""
         if share.mean() > 0.45:
             change = (gaze_of(motion.landmarks) - gaze_of(reference.motion.landmarks)).mean(0)
             self._gaze = softly(GAZE_GAIN * change * self._own_widths[:, None], GAZE_LIMIT)
-        return self._gaze_filter(self._gaze, seconds)
+        return calmed(self._gaze_filter, self._gaze, motion, seconds)

@@ -94,7 +94,7 @@ class Stage:
         self.avatar, self.meter = avatar, meter
         self.outlets: list[Outlet] = []
         self.sound_outlets: list[SoundOutlet] = []
-        self.seen: dict[str, Any] = {"stage_ms": {}, "tracking": None, "held_back": {}}
+        self.seen: dict[str, Any] = {"stage_ms": {}, "tracking": None, "held_back": {}, "calibration": None}
         self._worker, self._marker, self._convert = worker, marker, Converter()
 
     async def run(self, track: MediaStreamTrack) -> None:
@@ -122,7 +122,8 @@ class Stage:
             result = self.avatar.step(self._convert.frame_from_video(driving))
             stages = {name: round(ms, 2) for name, ms in self.avatar.stage_ms.items()}
             state = self.avatar.state()
-            self.seen = {"stage_ms": stages, "tracking": state.get("tracking"), "held_back": state.get("held_back", {})}
+            told: dict[str, Any] = {"tracking": None, "held_back": {}, "calibration": None}
+            self.seen = {"stage_ms": stages, **{key: state.get(key, usual) for key, usual in told.items()}}
             picture = self._convert.video_from_frame(result)
             if self._marker:
                 copy_marker(driving, picture)

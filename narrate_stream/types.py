@@ -52,6 +52,7 @@ class Motion:
     landmarks: (478, 3) cm, the face in head space (canonical axes), expression and identity together.
     pixels: (478, 2) the same landmarks in the driving frame, pixels; size: (width, height) of that frame.
     confidence: 0..1. measured: a detector saw the landmarks, with its noise and not their depth; a script knows them.
+    person: another number for another driver, and for one who was away.
     """
 
     rotation: Array
@@ -61,6 +62,7 @@ class Motion:
     size: tuple[int, int]
     confidence: float = 1.0
     measured: bool = False
+    person: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,50 +15,30 @@ from narrate_stream.ops.horizon import AZIMUTHS, encoded, transfer
 from narrate_stream.ops.lighting import EXTENT, encode_normals, sh_basis
 from offline.geometry import Surface
 from offline.layers import INNER_LOWER, INNER_UPPER, LEFT_EYE, RIGHT_EYE, polygon_mask
+from offline.march import NOWHERE, highest
+from offline.relief import finer, relief_of, with_relief
 
 F64 = NDArray[np.float64]
 HORIZON_SIZE = 192  # longer side of the horizon maps: an edge is two pixels of a 512 frame
-STEPS = 34
+STEPS = 44
 NEAREST = 0.08  # cm: what lies nearer than this beside a point is the point itself
-# what stands this near beside a point does not stop light, which goes round a curve inside the skin: cm, radians
-THIN, ROUND = 1.0, 0.25
+ROUND = 0.25  # radians: what stands within a cm beside a point does not stop light, which goes round inside the skin
 STEP = 0.6  # cm between neighbours: the border of one thing before another
 FOLD = 3  # texels: where the mesh folds over itself, at the nose's wings, is narrower than this
+SOFT = 0.7  # texels: layers of hair, jaw and collar meet in steps as wide as a texel, and so would their shadows
 CALM, POCKET = 0.6, 1.6  # cm: how smooth, and half the width of the pits that are filled, as between ear and cheek
-NOWHERE = -1e4  # z of what casts no shadow
 
 
 def horizons(points: F64, seen_from: F64 | None = None, count: int = AZIMUTHS) -> NDArray[np.uint8]:
     """(count, h, w) the highest elevation at which points (h, w, 3) hide the sky (`ops.horizon`) from `seen_from`
-    (h, w, 3), by default themselves.
-
-    Marches over the map in every azimuth, in steps that grow; distances are those of the points themselves, so that a
-    camera's perspective does not bend the shadows.
-    """
+    (h, w, 3), by default themselves."""
     h, w = points.shape[:2]
     y, x = np.mgrid[:h, :w].astype(np.float32)
     whole = points.astype(np.float32)
     at = whole if seen_from is None else seen_from.astype(np.float32)
-    out = np.zeros((count, h, w), np.uint8)
-    for k in range(count):
-        turn = 2 * np.pi * k / count
-        cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
-        highest = np.full((h, w), -np.pi / 2, np.float32)
-        for t in np.geomspace(1.0, 0.6 * max(h, w), STEPS).astype(np.float32):
-            there = cv2.remap(
-                whole,
-                x + t * cos,
-                y - t * sin,
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_CONSTANT,
-                borderValue=(0, 0, NOWHERE),
-            )
-            step = there - at
-            along = step[..., 0] * cos + step[..., 1] * sin
-            rise = np.arctan(step[..., 2] / np.maximum(along, NEAREST)) - ROUND * np.maximum(1 - along / THIN, 0)
-            np.maximum(highest, np.where(along > NEAREST, rise, -np.pi / 2), out=highest)
-        out[k] = encoded(highest)
-    return out
+    turns = 2 * np.pi * np.arange(count) / count
+    made = [highest(whole, x, y, at, float(turn), steps=STEPS, nearest=NEAREST, slack=ROUND) for turn in turns]
+    return np.stack([encoded(plane) for plane in made])
 
 
 def bake_horizons(
@@ -66,29 +46,44 @@ def bake_horizons(
 ) -> NDArray[np.uint8]:
     """(A, h, w) horizons of the person, whom alpha (H, W) of the canvas covers; the background hides nothing.
 
-    The face is the mesh's, by ray queries; the rest is `calmed`. In the openings of eyes and mouth, marks (478, 3)
-    pixels, the surface goes on: eyeballs and teeth lie behind it by more than their shadows should show.
+    The face's are those of its fine relief, the mesh's own; the rest is `calmed`. In the openings of eyes and mouth,
+    marks (478, 3) pixels, the surface goes on: eyeballs and teeth lie behind it by more than their shadows should show.
     """
     h, w = surface.z.shape
     k = HORIZON_SIZE / max(h, w)
     size = max(4, round(w * k)), max(4, round(h * k))
-    x, y = np.meshgrid((np.arange(size[0]) + 0.5) / k - 0.5, (np.arange(size[1]) + 0.5) / k - 0.5)
+    count = finer(surface.unit / k)
+    pixels, z, skin, somebody = front_of(surface, mesh, alpha, marks, (count * size[0], count * size[1]))
+    relief = relief_of(surface.camera, pixels, z, somebody, skin, size)
+    pixels, z, skin, somebody = front_of(surface, mesh, alpha, marks, size)
+    z = np.where(skin, cv2.medianBlur(z.astype(np.float32), FOLD), z)
+    face = cv2.resize(surface.face.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
+    own = np.where(cv2.erode(face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0, z, in_front(z))
+    z[~somebody] = NOWHERE
+    made = horizons(with_depth(surface.camera, pixels, z), with_depth(surface.camera, pixels, own))
+    if somebody.any():
+        rows, columns = distance_transform_edt(~somebody, return_distances=False, return_indices=True)
+        made = made[:, rows, columns]  # a soft edge looks up beyond it
+    soft = np.stack([cv2.GaussianBlur(cv2.medianBlur(plane, FOLD), (0, 0), SOFT) for plane in made])
+    return with_relief(soft, relief)
+
+
+def front_of(
+    surface: Surface, mesh: dict[str, NDArray[Any]], alpha: NDArray[Any], marks: F64, size: tuple[int, int]
+) -> tuple[F64, F64, NDArray[np.bool_], NDArray[np.bool_]]:
+    """At `size` (w, h): pixels (h, w, 2) of the surface's map, z (h, w) of what is seen there, the mesh's on the skin
+    of the face (h, w), and where somebody is (h, w)."""
+    h, w = surface.z.shape
+    kx, ky = size[0] / w, size[1] / h
+    x, y = np.meshgrid((np.arange(size[0]) + 0.5) / kx - 0.5, (np.arange(size[1]) + 0.5) / ky - 0.5)
     pixels = np.stack([x, y], -1)
     face = cv2.resize(surface.face.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
     z = cv2.resize(calmed(surface), size, interpolation=cv2.INTER_AREA)
     front = front_depth(mesh["vertices"], mesh["triangles"], surface.camera.unproject(pixels, -1.0))
-    skin = face & ~openings(marks * k * w / alpha.shape[1], (size[1], size[0])) & (front < 0)
+    skin = face & ~openings(marks * kx * w / alpha.shape[1], (size[1], size[0])) & (front < 0)
     z[skin] = front[skin]
-    z = np.where(skin, cv2.medianBlur(z.astype(np.float32), FOLD), z)
-    own = np.where(cv2.erode(face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0, z, in_front(z))
-    nobody = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA) <= 0.5
-    z[nobody] = NOWHERE
-    made = horizons(with_depth(surface.camera, pixels, z), with_depth(surface.camera, pixels, own))
-    made = np.stack([cv2.medianBlur(plane, FOLD) for plane in made])
-    if nobody.all():
-        return made
-    rows, columns = distance_transform_edt(nobody, return_distances=False, return_indices=True)
-    return made[:, rows, columns]  # a soft edge looks up beyond it
+    somebody = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
+    return pixels, z, skin, somebody
 
 
 def openings(marks: F64, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -27,6 +27,7 @@ from offline.maps import Maps, canvas_maps
 from offline.networks import Estimate, estimate, load_networks
 from offline.picture import Picture, load_builtin_portrait, load_picture
 from offline.preprocess import Portrait, clean_plate, foreground_colours, matte, prepare
+from offline.residual import Painted, learned_residual
 
 Progress = Callable[[str, float], None]
 F64 = NDArray[np.float64]
@@ -70,17 +71,19 @@ def build_model(
     progress: Progress | None = None,
     networks: bool = True,
     learned_albedo: bool = False,
+    learned_relight: bool = True,
 ) -> HybridModel:
     """The hybrid model of one portrait (`None`: the built-in one) at working size `size` pixels.
 
-    `report`: a folder for the QA page. `networks` False: normals from geometry alone;
-    `learned_albedo`: albedo by F_A.
+    `report`: a folder for the QA page. `networks` False: normals from geometry alone, and no other network;
+    `learned_albedo`: albedo by F_A; `learned_relight`: light from skin to skin by F_R.
     Raises PortraitError with one sentence for anything that cannot become a model.
     """
     if not 256 <= size <= 2048:
         raise PortraitError(f"the working size must lie between 256 and 2048 pixels, not {size}")
     picture = load_picture(portrait) if portrait else load_builtin_portrait()
-    made = build(picture, size, progress, networks=networks, learned_albedo=learned_albedo)
+    learned = {"learned_albedo": learned_albedo, "learned_relight": learned_relight}
+    made = build(picture, size, progress, networks=networks, **learned)
     if report is not None:
         from offline.report import write_report
 
@@ -95,10 +98,11 @@ def build(
     *,
     networks: bool = True,
     learned_albedo: bool = False,
+    learned_relight: bool = True,
 ) -> Build:
     """All steps of the offline stage."""
     steps = Steps(progress)
-    trained = load_networks(albedo=learned_albedo) if networks else None
+    trained = load_networks(albedo=learned_albedo, relight=learned_relight) if networks else None
     portrait = prepare(picture, size)
     steps.done("face")
     alpha = matte(portrait)
@@ -123,6 +127,11 @@ def build(
     steps.done("light transport")
     maps = canvas_maps(portrait, fit, surface, colours, openness(horizons, surface.normal), seen)
     steps.done("light and albedo")
+    extra = None
+    if trained and trained.relight:
+        painted_face = Painted(maps.normal, maps.albedo, alpha, maps.face, maps.skin)
+        extra = learned_residual(trained.relight, painted_face, horizons, portrait.landmarks, camera)
+        steps.done("learned residual")
     painted = complete.paint_shell(fit, surface, portrait.camera, alpha, maps.albedo, colours)
     atlas = assemble_atlas(portrait, fit, surface, colours, painted, alpha, maps, cells, places, height)
     steps.done("atlas")
@@ -146,7 +155,12 @@ def build(
         backdrop=np.asarray(backdrop, np.uint8),
         horizons=horizons,
         light=maps.light.astype(np.float32),
-        provenance=provenance(picture, portrait, fit, seen, maps) | {"shell": complete.origin_shares(painted)},
+        provenance=provenance(picture, portrait, fit, seen, maps)
+        | {
+            "shell": complete.origin_shares(painted),
+            "light": "physical" if extra is None else "physical and network",
+        },
+        residual=extra,
         **mesh,
         **atlas,
     )

@@ -16,10 +16,12 @@ from pathlib import Path
 import click
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from narrate_stream.drivers.landmarks import FaceMesh
 from narrate_stream.ops.geometry import Camera, rotation_from_angles
 from offline.facekit import FaceKit, load_facekit
+from offline.layers import INNER_LOWER, INNER_UPPER
 from offline.softmesh import MapRenderer, screen_of
 
 OUT = Path(__file__).parents[1] / "narrate_stream" / "data" / "canonical.npz"
@@ -29,6 +31,11 @@ YAWS = (-30, -15, 0, 15, 30)
 ALBEDO = {"Face": 0.55, "BackHead": 0.5, "Teeth": 0.7, "Sclera": 0.8, "Iris": 0.12, "EyeLashes": 0.15, "Gums": 0.3}
 HIDDEN = ("EyeOcclusion", "EyeBlend", "Lacrimal")
 SKULL_STEP = 0.5  # cm
+FORBIDDEN, NEIGHBOUR, MIRROR_ROUNDS = (
+    50.0,
+    0.3,
+    12,
+)  # cm: what partners cost that cannot be, and what a shared neighbour is worth
 
 
 def shaded(kit: FaceKit, vertices: F64, yaw: float, renderer: MapRenderer) -> tuple[NDArray[np.uint8], F64, F64]:
@@ -68,12 +75,24 @@ def lifted_landmarks(kit: FaceKit, vertices: F64, renderer: MapRenderer, mesh: F
     return total / weight if (weight > 0).all() else None
 
 
-def mirror_index(mean: F64) -> NDArray[np.int32]:
-    """For every landmark its partner on the other half of the face."""
+def mirror_index(mean: F64, triangles: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(478,) for every landmark its partner on the other half of the face: the one that lies where its mirror image
+    would and whose neighbours are its neighbours' partners. Shut lips lie upon each other and are told apart by
+    name."""
+    n = int(triangles.max()) + 1
     cost = np.linalg.norm(mean[:, None] - (mean * [-1, 1, 1])[None], axis=-1)
-    from scipy.optimize import linear_sum_assignment
-
-    return np.asarray(linear_sum_assignment(cost)[1], np.int32)
+    for rim in (INNER_UPPER, INNER_LOWER):
+        cost[list(rim)] += FORBIDDEN
+        cost[list(rim), list(rim[::-1])] -= FORBIDDEN
+    edges = np.zeros((len(mean), len(mean)))
+    for k in range(3):
+        edges[triangles[:, k], triangles[:, k - 1]] = edges[triangles[:, k - 1], triangles[:, k]] = 1
+    cost[:n, n:] = cost[n:, :n] = FORBIDDEN
+    partner, valence = linear_sum_assignment(cost)[1], edges.sum(1)
+    cost += NEIGHBOUR * np.abs(valence[:, None] - valence)
+    for _ in range(MIRROR_ROUNDS):
+        partner = linear_sum_assignment(cost - NEIGHBOUR * edges @ edges[partner])[1]
+    return np.asarray(partner, np.int32)
 
 
 def skull_maps(kit: FaceKit, origin: F64, heads: list[F64]) -> dict[str, F64]:
@@ -145,7 +164,8 @@ def main() -> None:
     click.echo(f"landmarks found on {len(points)} of {options.heads} heads")
     stack = np.stack(points)
     mean = np.median(stack, 0)
-    partner = mirror_index(mean)
+    triangles = tessellation(mean)
+    partner = mirror_index(mean, triangles)
     mean = (mean + mean[partner] * [-1, 1, 1]) / 2
     origin = (mean[33] + mean[263]) / 2 * [1, 1, 0]
     deviation = stack - mean
@@ -153,7 +173,6 @@ def main() -> None:
     deviation -= deviation.mean(1, keepdims=True)
     modes, size = np.linalg.svd(deviation.reshape(len(deviation), -1), full_matrices=False)[2:0:-1]
     count = 24
-    triangles = tessellation(mean)
     maps = skull_maps(kit, origin, heads[:24])
     np.savez_compressed(
         options.o,

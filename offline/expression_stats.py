@@ -27,10 +27,11 @@ from scipy.spatial import cKDTree
 from narrate_stream.drivers.channels import LANDMARKS, LOWER, UPPER
 from narrate_stream.drivers.mesh import MeshDriver
 from narrate_stream.drivers.record import OUTLINE
+from narrate_stream.lips import MOUTH
 from narrate_stream.media import FileSource
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.expression import ExpressionBasis, ExpressionPrior, across, lines_of_sight
-from narrate_stream.retarget import LID_FOLDS, LOWER_LIDS, MOUTH, UPPER_LIDS, face_ratio, most_neutral, with_usual_eyes
+from narrate_stream.retarget import LID_FOLDS, LOWER_LIDS, UPPER_LIDS, face_ratio, most_neutral, with_usual_eyes
 from narrate_stream.types import Frame, Motion
 from offline.evaluate.clips import clips_in
 from offline.evaluate.stability import FPS, noisy

@@ -25,8 +25,8 @@ F64 = NDArray[np.float64]
 @dataclass(frozen=True)
 class Maps:
     """Per canvas pixel: normal (H, W, 3) camera space, shading of the portrait's light (H, W), linear albedo (H, W, 3),
-    occlusion and head weight (H, W), material, face (H, W) bool; light (9,) spherical harmonics; residual: how far
-    albedo times light is from the photograph (`albedo.light_residual`)."""
+    occlusion and head weight (H, W), material, face and its bare skin (H, W) bool; light (9,) spherical harmonics;
+    residual: how far albedo times light is from the photograph (`albedo.light_residual`)."""
 
     normal: F64
     shading: F64
@@ -35,6 +35,7 @@ class Maps:
     head: F64
     material: Material
     face: NDArray[np.bool_]
+    skin: NDArray[np.bool_]
     light: F64
     residual: float
 
@@ -68,7 +69,7 @@ def canvas_maps(
     points = portrait.camera.unproject(np.stack([px, py], -1).astype(np.float64), z)
     head = parts.head_weight(fit, points.reshape(-1, 3)).reshape(h, w)
     material = materials(flat, normal, head, face, skin, marks)
-    return Maps(normal, shading, flat, ao, head, material, face > 0.5, light, residual)
+    return Maps(normal, shading, flat, ao, head, material, face > 0.5, skin, light, residual)
 
 
 def without_steps(surface: Surface) -> F64:

@@ -37,10 +37,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Networks:
-    """The trained networks; albedo only where it was asked for."""
+    """The trained networks; albedo (F_A) and relight (F_R) only where they were asked for."""
 
     normals: UNet
     albedo: UNet | None
+    relight: UNet | None = None
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,23 @@ class Estimate:
     trust: Array
 
 
-@lru_cache(maxsize=2)
-def load_networks(*, albedo: bool = False) -> Networks | None:
+@lru_cache(maxsize=4)
+def load_networks(*, albedo: bool = False, relight: bool = False) -> Networks | None:
     """The shipped networks, or None in an installation without them. Raises NetworkError for damaged weights.
 
     `albedo`: F_A too. It is not the default: relit with its albedo, photographs came out 0.3 dB worse than with the
-    light's own (Extended Yale B, three subjects).
+    light's own (Extended Yale B, three subjects). `relight`: F_R too.
     """
-    paths = [weights_path(task) for task in (("normals", "albedo") if albedo else ("normals",))]
-    missing = [p.name for p in paths if not p.exists()]
+    wanted = {"normals": True, "albedo": albedo, "relight": relight}
+    paths = {task: weights_path(task) for task, asked in wanted.items() if asked}
+    missing = [p.name for p in paths.values() if not p.exists()]
     if missing:
         log.warning("no network weights (%s): normals come from geometry alone", ", ".join(missing))
         return None
     from narrate_stream.nets.unet import load_network
 
-    return Networks(load_network(paths[0]), load_network(paths[1]) if albedo else None)
+    loaded = {task: load_network(path) for task, path in paths.items()}
+    return Networks(loaded["normals"], loaded.get("albedo"), loaded.get("relight"))
 
 
 def estimate(

@@ -98,7 +98,8 @@ class FakeAvatar:
         view = {"yaw": self.view.yaw, "pitch": self.view.pitch}
         light = self.light.name if isinstance(self.light, Lighting) else self.light
         shown = {"light": light, **self.grade, "view": view, "background": self.background}
-        return {**shown, "tracking": True, "idle": self.idle}
+        told = {"held_back": {"yaw": 14.2}, "calibration": {"score": 0.83, "by_hand": self.calibrated > 0}}
+        return {**shown, "tracking": True, "idle": self.idle, **told}
 
     def close(self) -> None:
         if not self.closed:

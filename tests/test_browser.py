@@ -289,6 +289,29 @@ def test_exposure_warmth_and_turn_act_and_are_reset(browser: Any, app: Any) -> N
         seen(tab, last + "background === 'environment'")
 
 
+def test_the_page_tells_what_the_portrait_holds_back_and_how_well_it_knows_its_driver(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser) as tab:
+        go_live(tab, url)
+        seen(tab, "document.getElementById('held').textContent === 'turn eased by 14°'")
+        assert tab.is_visible("#held")
+        seen(tab, "document.getElementById('neutral').getAttribute('aria-valuenow') === '83'")
+        assert "83 %" in tab.inner_text("#neutral")
+        tab.click("#calibrate")
+        seen(tab, "document.getElementById('neutral-text').textContent.includes('by hand')")
+
+
+def test_idle_has_a_switch_that_survives_a_reconnection(browser: Any, app: Any) -> None:
+    with served(app) as url, page(browser) as tab:
+        go_live(tab, url)
+        tab.evaluate(HEAR)
+        assert tab.is_checked("#idle")
+        tab.click("#idle")
+        seen(tab, "states.at(-1)?.idle === false")
+        tab.evaluate("narrate.session.connect()")
+        seen(tab, "document.body.dataset.phase === 'live' && states.length > 2 && states.at(-1).idle === false")
+        assert not tab.is_checked("#idle")
+
+
 def test_it_comes_back_after_the_server_does(browser: Any) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -350,6 +373,8 @@ def test_a_phone_has_no_sideways_scroll(browser: Any, app: Any) -> None:
     with served(app) as url, page(browser, 390, 844) as tab:
         go_live(tab, url)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        at = "document.querySelector('[data-light=original]').getBoundingClientRect().left"
+        assert 0 <= tab.evaluate(at) < 60  # the light that is on is in view
         small = tab.evaluate(
             "[...document.querySelectorAll('button')].filter(b => b.offsetParent && b.offsetHeight < 40).map(b => b.id)"
         )

@@ -52,6 +52,19 @@ def test_what_is_saved_is_loaded(model: HybridModel, saved: Path) -> None:
             assert found == value, field.name
 
 
+def test_a_residual_is_kept_and_may_be_absent(model: HybridModel, saved: Path, tmp_path: Path) -> None:
+    residual = np.random.default_rng(1).integers(0, 256, (9, 7, 27), dtype=np.uint8)
+    save_model(replace(model, residual=residual), tmp_path / "learned.narrate")
+    assert np.array_equal(load_model(tmp_path / "learned.narrate").residual, residual)
+    older = rewritten(
+        saved, tmp_path / "older.narrate", {"residual": None}, residual=None
+    )  # as written before there was one
+    assert "residual" not in header(older.read_bytes())
+    assert load_model(older).residual is None
+    with pytest.raises(BundleError, match="residual"):
+        load_model(rewritten(saved, tmp_path / "x.narrate", {"residual": "a word"}, residual=None))
+
+
 def test_the_file_is_small_and_leaves_no_other(saved: Path) -> None:
     assert saved.stat().st_size < 25e6
     assert [p.name for p in saved.parent.iterdir()] == ["me.narrate"]
@@ -112,6 +125,10 @@ def test_another_version_says_build_it_again(saved: Path, tmp_path: Path) -> Non
         {"alpha": np.frombuffer(b"GIF89a", np.uint8)},
         {"light": np.full(9, np.inf, np.float32)},
         {"head_weight": np.zeros(1, np.float32)},
+        {"residual": np.zeros((4, 4, 9), np.uint8)},
+        {"residual": np.zeros((4, 27), np.uint8)},
+        {"residual": np.zeros((4, 4, 27), np.float32)},
+        {"residual": np.zeros((0, 4, 27), np.uint8)},
     ],
     ids=lambda t: "-".join(t),
 )

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.catchlights import Catchlights, eye_boxes, reflection, spot
+from narrate_stream.catchlights import Catchlights, eye_boxes, reflection, shown, spot
 from narrate_stream.fusion import head_framing
+from narrate_stream.ops.horizon import seen
 from narrate_stream.ops.lighting import Lighting, direction, sun
 from narrate_stream.presence import still_motion
 from narrate_stream.renderer import GBuffer, Renderer
@@ -51,6 +52,15 @@ def test_it_stays_with_the_light_when_the_eye_turns() -> None:
     assert still is not None
     assert turned is not None
     assert turned[0] < still[0] - 0.1  # seen from the iris it stays behind
+
+
+def test_one_place_sees_what_a_map_of_horizons_sees() -> None:
+    planes = np.random.default_rng(0).integers(0, 256, (32, 1, 1)).astype(np.uint8)
+    for az, el, radius in ((20, 10, 0.1), (-100, 40, 0.2), (170, -5, 0.02)):
+        d = direction(az, el)
+        assert shown(planes.ravel().tolist(), d, radius) == pytest.approx(
+            float(seen(planes, d, radius)[0, 0]), abs=1e-5
+        )
 
 
 def test_a_softer_lamp_is_a_larger_and_dimmer_spot() -> None:

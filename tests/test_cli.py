@@ -198,8 +198,8 @@ def test_build(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     fake("narrate_stream.bundle", save_model=lambda model, path: path.write_text(model))
     out = tmp_path / "m.narrate"
     assert main(["build", "a.png", "-o", str(out), "--size", "512", "--report", "qa"]) == 0
-    usual = {"portrait": Path("a.png"), "size": 512, "report": Path("qa"), "networks": True, "learned_albedo": False}
-    assert asked == usual
+    learned = {"networks": True, "learned_albedo": False, "learned_relight": True}
+    assert asked == {"portrait": Path("a.png"), "size": 512, "report": Path("qa"), **learned}
     assert out.read_text() == "a model"
     shown = capsys.readouterr()
     assert "face and matte" in shown.err
@@ -208,10 +208,10 @@ def test_build(fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_build_without_networks_or_with_more(fake: Fake, tmp_path: Path, sentence: Callable[[], str]) -> None:
-    asked: list[tuple[bool, bool]] = []
+    asked: list[tuple[bool, bool, bool]] = []
 
-    def build_model(portrait: Path, *, networks: bool, learned_albedo: bool, **_: Any) -> str:
-        asked.append((networks, learned_albedo))
+    def build_model(portrait: Path, *, networks: bool, learned_albedo: bool, learned_relight: bool, **_: Any) -> str:
+        asked.append((networks, learned_albedo, learned_relight))
         return "a model"
 
     fake("offline.build", build_model=build_model)
@@ -219,9 +219,10 @@ def test_build_without_networks_or_with_more(fake: Fake, tmp_path: Path, sentenc
     out = str(tmp_path / "m.narrate")
     assert main(["build", "a.png", "-o", out, "--weight-free"]) == 0
     assert main(["build", "a.png", "-o", out, "--learned-albedo"]) == 0
-    assert asked == [(False, False), (True, True)]
+    assert main(["build", "a.png", "-o", out, "--physical-light"]) == 0
+    assert asked == [(False, False, True), (True, True, True), (True, False, False)]
     assert main(["build", "a.png", "-o", out, "--weight-free", "--learned-albedo"]) != 0
-    assert len(asked) == 2
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("name", ["m.zip", "none/m.narrate"])
@@ -395,6 +396,10 @@ class FakePipeline:
         self.closed = False
         FakePipeline.made = self
 
+    def look_again(self, frames: Any, motions: list[Any]) -> list[Any]:
+        assert len(list(frames)) == len(list(frames)) == len(motions)
+        return motions
+
     def rehearse(self, motions: list[Any]) -> None:
         self.motions = motions
 
@@ -421,7 +426,7 @@ def stage(fake: Fake, tmp_path: Path) -> SimpleNamespace:
     result = SimpleNamespace(clip=clip, out=tmp_path / "out.mp4", sees=lambda frame: frame.time > 0.1 or None)
     driver = SimpleNamespace(close=lambda: None)
     fake("offline.stills", load_or_build=lambda path, progress=None: "model")
-    fake("narrate_stream.drivers.mesh", MeshDriver=lambda: lambda frame: result.sees(frame))
+    fake("narrate_stream.drivers.mesh", MeshDriver=lambda **_: lambda frame: result.sees(frame))
     fake("narrate_stream.pipeline", Pipeline=FakePipeline)
     result.driver = driver
     return result

@@ -44,3 +44,9 @@ def test_the_bounces_places_are_all_over_the_head(sitting: Sitting) -> None:
     at = sitting.skin.atlas
     assert len(at) > 50
     assert (np.ptp(at, axis=0) > 0.3 * np.array(sitting.model.canvas)).all()
+
+
+def test_physics_is_compared_with_physics(model: HybridModel, sitting: Sitting) -> None:
+    """What F_R adds is not traced, and so not in the light that is measured against it."""
+    assert model.residual is not None
+    assert sitting.model.residual is None

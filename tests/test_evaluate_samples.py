@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,7 +18,7 @@ from narrate_stream.ops.lighting import shade_normals, stage_directions
 from offline.evaluate import heldout, yale
 from offline.evaluate.datasets import read_samples
 from offline.evaluate.metrics import angles_between
-from offline.evaluate.predict import VARIANTS, Prediction, available, coarse_normals, predict
+from offline.evaluate.predict import LIGHT_ONLY, VARIANTS, Prediction, available, coarse_normals, predict
 from offline.evaluate.run import normals_table, relight_table
 from offline.evaluate.samples import ENLARGED, Sample
 
@@ -155,7 +157,7 @@ def off_by(degrees: float) -> Any:
 
 def test_normals_table(yale_folder: Path) -> None:
     (table,) = normals_table(read_samples(yale_folder), predictor=off_by(10))
-    assert set(table.rows) == set(available())
+    assert set(table.rows) == set(available()) - set(LIGHT_ONLY)
     assert table.rows["flat"]["<5"] == 100
     wrong = table.rows["weight-free"]
     assert (wrong["<5"], wrong["<15"]) == (0, 100)
@@ -210,8 +212,6 @@ def test_flat_needs_no_build(yale_folder: Path) -> None:
 
 def test_coarse_normals_lie_where_the_picture_has_them() -> None:
     """A depth map whose normals say where they are: picture pixel -> crop -> canvas -> depth map."""
-    from types import SimpleNamespace
-
     y, x = np.mgrid[:40, :50].astype(np.float64)
     made: Any = SimpleNamespace(
         model=SimpleNamespace(crop=(20.0, 10.0, 2.0)),
@@ -220,3 +220,17 @@ def test_coarse_normals_lie_where_the_picture_has_them() -> None:
     found = coarse_normals(made, (120, 90))
     # picture pixel (60, 50): centre 60.5, 50.5 -> canvas (81, 81) -> map (20.25, 20.25) -> index 19.75
     assert found[50, 60, :2] == pytest.approx([19.75, 19.75], abs=0.05)
+
+
+def test_the_light_without_its_network_is_the_same_model(yale_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Model:
+        residual: str | None = "learned"
+
+    made: Any = SimpleNamespace(model=Model())
+    monkeypatch.setattr("offline.evaluate.predict.built", lambda sample, networks: made if networks else None)
+    monkeypatch.setattr("offline.evaluate.predict.photograph_framing", lambda model: "framing")
+    monkeypatch.setattr("offline.evaluate.predict.framed_normals", lambda model, framing: np.zeros((1, 1, 3)))
+    (sample,) = read_samples(yale_folder)
+    assert predict(sample, "networks").model is made.model
+    assert predict(sample, "without F_R").model == Model(None)

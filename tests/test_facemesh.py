@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from narrate_stream.lips import LOWER_LIP, UPPER_LIP
 from narrate_stream.ops.canonical import canonical
-from narrate_stream.retarget import LOWER_LIP, UPPER_LIDS, UPPER_LIP
+from narrate_stream.retarget import UPPER_LIDS
 from offline.facemesh import LANDMARKS, boundary_edges, face_topology, subdivide, vertex_normals
 from offline.preprocess import OVAL
 

@@ -14,18 +14,25 @@ PACKAGES = ("narrate_stream", "offline")
 FLOORS = (
     {"errors", "types", "config", "protocols", "data"},
     # `files` and `demux` are plain reading and writing; the offline stage uses them as well as the live one.
-    {"ops", "kernels", "nets", "files", "demux", "sound", "media"},
+    {"ops", "kernels", "nets", "bands", "files", "demux", "sound", "media"},
     {
         "bundle",
         "drivers",
         "renderer",
         "shading",
+        "bending",
+        "creases",
+        "lightmap",
+        "laying",
         "catchlights",
         "relighters",
         "fusion",
         "lights",
         "anchor",
+        "onlooker",
+        "lips",
         "retarget",
+        "calibration",
         "room",
     }
     | {"styles", "backdrops", "dimmer", "idle", "presence"},

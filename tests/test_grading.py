@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from narrate_stream.lights import parse_light
 from narrate_stream.ops.colour import luminance
+from narrate_stream.ops.environment import environment
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.grading import (
     MAX_WARMTH,
@@ -24,7 +25,6 @@ from narrate_stream.ops.lighting import (
     PRESETS,
     Lighting,
     direction,
-    environment,
     map_directions,
     sh_shading,
     shade_normals,

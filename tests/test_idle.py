@@ -9,6 +9,8 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.idle import (
     BLINKS,
     CLOSING,
+    GLANCE,
+    LOOK,
     OPENING,
     SHUT,
     Idle,
@@ -93,8 +95,17 @@ def test_it_is_calm_and_never_jumps() -> None:
     assert np.abs(shift).max() < 0.2
     assert 0.05 < np.ptp(shift[:, 1]) < 0.15  # a millimetre
     assert np.abs(np.diff(angles, axis=0)).max() * 120 < 2  # degrees per second
-    assert np.abs(gaze).max() < 0.05
-    assert np.abs(np.diff(gaze, axis=0)).max() < 0.03  # looks jump, but within several samples
+    assert 0.08 < np.abs(gaze[:, 0]).max() <= GLANCE[0]
+    assert np.median(np.abs(gaze[:, 0])) < LOOK[0]  # mostly it looks at the viewer
+    assert np.abs(np.diff(gaze, axis=0)).max() < 0.09  # looks jump, but within several samples
+
+
+def test_lids_keep_to_the_look() -> None:
+    bodies = [posture(t, np.inf) for t in MINUTES]  # no blink has begun
+    down, lids = np.array([-b.gaze[1] for b in bodies]), np.array([b.closure for b in bodies])
+    assert down.max() > 0.04
+    assert lids[down.argmax()] > 0.03
+    assert (lids[down < 0] <= 0).all()
 
 
 def test_the_portraits_own_lids_meet(model: HybridModel) -> None:
@@ -105,7 +116,9 @@ def test_the_portraits_own_lids_meet(model: HybridModel) -> None:
     assert (gap < 0.02).all()
     assert (gap > -LID_OVERLAP - 0.02).all()
     wide = idle(blink_time(3, 0) - 0.1, NEVER)
-    assert not wide.offsets.any()
+    open_lids = np.setdiff1d(np.flatnonzero(wide.offsets.any(1)), np.flatnonzero(shut.offsets.any(1)))
+    assert not len(open_lids)
+    assert np.abs(wide.offsets).max() < 0.12 * np.abs(shut.offsets).max()  # no more than a look moves them
 
 
 def test_mixing_motions() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.drivers.mesh import neutral_motion
 from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_script, talking_script
 from narrate_stream.errors import DeviceError, LightError, NarrateError
 from narrate_stream.ops.grading import Grade
@@ -305,6 +306,29 @@ def test_calibrating_takes_the_next_face_for_the_neutral(model: HybridModel) -> 
     for i in range(20, 50):
         pipeline.step(frame(i))
     assert pipeline.state()["pose"]["yaw"] == pytest.approx(0, abs=0.5)
+    assert pipeline.state()["calibration"]["by_hand"]
+
+
+def test_a_neutral_is_found_while_it_plays_and_told(model: HybridModel) -> None:
+    pipeline, calm = Pipeline(model, size=SIZE), neutral_motion()
+    aside = replace(calm, rotation=turned(yaw=-14).rotation)
+    scores = []
+    for i in range(120):
+        pipeline.play(frame(i), aside if i < 30 else calm)
+        scores.append(pipeline.state()["calibration"]["score"])
+        if i == 29:
+            assert pipeline.state()["pose"]["yaw"] == pytest.approx(0, abs=0.5)  # its first moment stands for rest
+    assert pipeline.state()["pose"]["yaw"] == pytest.approx(0, abs=1.0)  # and now its frontal one does
+    assert scores[-1] > 0.8 > scores[10]
+    assert not pipeline.state()["calibration"]["by_hand"]
+
+
+def test_a_clip_that_was_seen_before_needs_no_calibration(model: HybridModel) -> None:
+    pipeline = Pipeline(model, size=SIZE)
+    pipeline.rehearse([turned(yaw=9)])
+    pipeline.play(frame(0), turned(yaw=9))
+    assert pipeline.state()["calibration"] is None
+    assert pipeline.state()["pose"]["yaw"] == pytest.approx(0, abs=0.3)
 
 
 def test_the_drivers_room_lights_the_avatar(model: HybridModel) -> None:

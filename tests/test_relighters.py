@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.catchlights import Catchlights
 from narrate_stream.fusion import head_framing
+from narrate_stream.laying import kneed
 from narrate_stream.lights import parse_light
 from narrate_stream.ops import horizon as horizons
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.environment import environment
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.grading import Grade, graded
 from narrate_stream.ops.lighting import (
     EXTENT,
-    TABLE,
     Lighting,
     ambient,
     decode_normals,
@@ -29,12 +29,12 @@ from narrate_stream.ops.lighting import (
     table_normals,
 )
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.relighters import ExactRelighter, LightMapRelighter, kneed, roll_below, sampled
+from narrate_stream.relighters import ExactRelighter, LightMapRelighter, sampled
 from narrate_stream.renderer import GBuffer, Renderer
 from narrate_stream.shading import OWN_VIEW, Shading, atlas_scale, part_of, sky_of
 from narrate_stream.types import View
 
-LIGHTS = ("rembrandt", "split", "flat", "neon", "sun:40,30", "rim")
+LIGHTS = ("rembrandt", "split", "flat", "neon", "sun:40,30", "rim", "a map")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,15 @@ def buffer(renderer: Renderer, yaw: float = 0, *, albedo: bool = True) -> GBuffe
     return renderer(seen_from(still_motion(), View(yaw, 0)), albedo=albedo)
 
 
+def lit_by(name: str, model: HybridModel) -> Lighting:
+    """A LIGHT, or a map: sky above, ground below, a lamp on the right."""
+    if name != "a map":
+        return parse_light(name, model)
+    y, x = np.mgrid[-1:1:32j, -1:1:64j]
+    radiance = np.stack([0.4 - 0.1 * y, 0.4 - 0.2 * y, 0.4 - 0.3 * y], -1)
+    return environment(radiance + 30 * (np.hypot(x - 0.3, 2 * (y + 0.3)) < 0.08)[..., None], name)
+
+
 def looked_up(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Bilinear samples of a square table (N, N, C) at 0..1 coordinates."""
     last = len(table) - 1
@@ -62,6 +71,11 @@ def looked_up(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return top * (1 - ay) + bottom * ay
 
 
+def unpacked(encoded: np.ndarray) -> np.ndarray:
+    """(..., 3) directions of the bytes of a surface or material, 0..1."""
+    return decode_normals((encoded * 2 - 1) * EXTENT)
+
+
 def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarray:
     """(H, W, 3) bytes: what `ExactRelighter` computes, in numpy."""
     shading = Shading(model)
@@ -69,24 +83,29 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
     parts = shading.head(lighting, gbuffer.rotation), shading.body(lighting)
     k, fine = atlas_scale(model) / gbuffer.texture_scale, 1 / gbuffer.texture_scale
     surface, material = (sampled(a, *where, fine) / 255.0 for a in (model.surface, model.material))
-    x, y, head, gloss = np.moveaxis(surface, -1, 0)
-    tx, ty, oil, hair = np.moveaxis(material, -1, 0)
+    head, gloss, oil, hair = surface[..., 2], surface[..., 3], material[..., 2], material[..., 3]
+    normal, tangent = unpacked(surface[..., :2]), unpacked(material[..., :2])
     weights = atlas.head[..., None], 1 - atlas.head[..., None]
     opened = sampled(sum(w * shading.openness(p) for w, p in zip(weights, parts, strict=True)), *where, k)
     sky = sampled(atlas.open_sky, *where, k)[..., None]
-    light = np.zeros((*x.shape, 3)) + atlas.bounce(
+    light = np.zeros(normal.shape) + atlas.bounce(
         sum(w * atlas.received(p)[0] for w, p in zip(weights, parts, strict=True))
     )
+    learned = [w * added for w, p in zip(weights, parts, strict=True) if (added := atlas.learned(p)) is not None]
     shine = np.zeros_like(light)
     for part, weight in zip(parts, (head[..., None], 1 - head[..., None]), strict=True):
-        light += weight * opened * looked_up(part.ambient, x, y)
-        shine += weight * sky * looked_up(part.sheen, x, y)
+        light += weight * opened * part.sky(normal)
+        if len(part.mirror) > 1:
+            at = encode_normals(normal @ part.rotation.T) / EXTENT * 0.5 + 0.5
+            shine += weight * sky * looked_up(part.mirror, at[..., 0], at[..., 1])
         for n, (d, radius) in enumerate(zip(part.directions, part.radius, strict=True)):
             seen = horizons.smooth(sampled(horizons.risen(atlas.planes, d, radius), *where, k))[..., None]
-            light += weight * seen * looked_up(part.lamps[n], x, y)
-            skin, strands = looked_up(part.lobes[n], x, y), looked_up(part.lobes[n], tx, ty)
+            light += weight * seen * part.lamp(n, normal)
+            skin, strands = part.lobes(n, normal), part.lobes(n, tangent)
             lobe = (skin[..., 0] * (1 - oil) + skin[..., 1] * oil) * (1 - hair) + strands[..., 2] * hair
             shine += weight * seen * lobe[..., None] * part.colours[n]
+    if learned:
+        light = np.maximum(light + sampled(sum(learned), *where, k), 0)
     linear = linear_table()[gbuffer.base] * light + gloss[..., None] * shine
     picture = np.round(srgb_from_linear(kneed(linear)) * 255).astype(np.uint8)
     Catchlights(model)(picture, gbuffer, lighting)
@@ -98,7 +117,7 @@ def plain(model: HybridModel, gbuffer: GBuffer, lighting: Lighting) -> np.ndarra
 def test_the_kernel_shades_as_plain_numpy_does(
     model: HybridModel, renderer: Renderer, exact: ExactRelighter, light: str, yaw: float
 ) -> None:
-    gbuffer, lighting = buffer(renderer, yaw), parse_light(light, model)
+    gbuffer, lighting = buffer(renderer, yaw), lit_by(light, model)
     core, _ = exact(gbuffer, lighting)
     error = np.abs(core.astype(int) - plain(model, gbuffer, lighting))[gbuffer.covered]
     assert np.percentile(error, 99.9) <= 1
@@ -111,13 +130,36 @@ def test_the_kernel_shades_as_plain_numpy_does(
 def test_the_light_map_is_close_to_the_exact_picture(
     model: HybridModel, renderer: Renderer, exact: ExactRelighter, light: str, yaw: float
 ) -> None:
-    gbuffer, lighting = buffer(renderer, yaw), parse_light(light, model)
+    gbuffer, lighting = buffer(renderer, yaw), lit_by(light, model)
     core, fringe = exact(gbuffer, lighting)
     fast, fast_fringe = LightMapRelighter(model)(gbuffer, lighting)
     error = np.abs(core.astype(int) - fast)[gbuffer.covered]
     assert error.mean() < 4.2  # hard edges of shadows are two texels of the light map wide
     assert np.percentile(error, 99) < 48  # most at the head's shell, whose cell has few texels of the light map
     assert np.abs(fringe.astype(int) - fast_fringe).mean() < 8
+
+
+@pytest.mark.parametrize("share", [0.25, 0.75, 1.0])
+def test_a_light_that_fades_from_the_portraits_own_is_mixed_by_both(
+    model: HybridModel, renderer: Renderer, exact: ExactRelighter, share: float
+) -> None:
+    """With its share at 1 the portrait's own light looks as by itself, and on the way there nothing jumps."""
+    yaw = replace(buffer(renderer, 0), room=rotation_from_angles(20, 0, 0))
+    lighting = replace(preset("rembrandt"), share=share, gain=np.array([0.7, 0.8, 0.9], np.float32))
+    seen = yaw.covered
+    core, fringe = exact(yaw, lighting)
+    fast, fast_fringe = LightMapRelighter(model)(yaw, lighting)
+    error = np.abs(core.astype(int) - fast)[seen]
+    assert error.mean() < 4.5
+    assert np.percentile(error, 99) < 48
+    assert np.abs(fringe.astype(int) - fast_fringe).mean() < 8
+    own, lamps = (exact(yaw, replace(lighting, share=s))[0] for s in (1.0, 0.0))
+    alone = exact(replace(yaw, picture=renderer.texture), replace(lighting, original=True, share=0.0))[0]
+    assert np.abs(own.astype(int) - alone)[seen].mean() < 0.5
+    dark = (linear_table()[a][seen] for a in (own, lamps, core))
+    shown, other, mixed = (np.minimum(a, 0.7) for a in dark)  # below the knee light adds up
+    plain_light = (shown < 0.7) & (other < 0.7)
+    assert np.abs(share * shown + (1 - share) * other - mixed)[plain_light].max() < 0.02
 
 
 def test_the_original_light_at_rest_is_the_texture(model: HybridModel, renderer: Renderer) -> None:
@@ -154,15 +196,6 @@ def test_the_own_light_turns_round_the_person(model: HybridModel, renderer: Rend
     assert np.abs(light.astype(int) - gbuffer.base)[gbuffer.covered].mean() > 1
 
 
-def test_a_roll_off_ends_at_white_and_begins_with_none() -> None:
-    x = np.linspace(0, 4, 400)
-    assert kneed(x, roll_below(1.0)) == pytest.approx(x)
-    assert kneed(x, roll_below(0.5)) == pytest.approx(x)
-    assert kneed(np.array(4.0), roll_below(4.0)) == pytest.approx(1)
-    assert (np.diff(kneed(x, roll_below(4.0))) > 0).all()
-    assert kneed(x, roll_below(1e9)) == pytest.approx(kneed(x), abs=1e-6)
-
-
 def test_the_original_light_goes_round_with_the_viewer_but_not_with_the_head(
     model: HybridModel, renderer: Renderer
 ) -> None:
@@ -192,20 +225,22 @@ def test_a_turned_head_is_lit_by_the_same_light(model: HybridModel) -> None:
     shading = Shading(model)
     lighting = sun(60, 0)
     rotation = rotation_from_angles(30, 0, 0)
-    normals = decode_normals(np.stack(np.meshgrid(*2 * [(np.arange(TABLE) / (TABLE - 1) * 2 - 1) * EXTENT]), -1))
+    normals = table_normals(40)
     head, body = shading.head(lighting, rotation), shading.body(lighting)
-    assert head.ambient + head.lamps.sum(0) == pytest.approx(shade_normals(lighting, normals @ rotation.T), abs=1e-5)
-    assert body.ambient + body.lamps.sum(0) == pytest.approx(shade_normals(lighting, normals), abs=1e-5)
-    assert head.lamps[0, TABLE // 2, TABLE // 2].mean() > 1.4 * body.lamps[0, TABLE // 2, TABLE // 2].mean()
+    lit = head.sky(normals) + head.lamp(0, normals)
+    assert lit == pytest.approx(shade_normals(lighting, normals @ rotation.T), abs=1e-5)
+    assert body.sky(normals) + body.lamp(0, normals) == pytest.approx(shade_normals(lighting, normals), abs=1e-5)
+    assert head.lamp(0, normals)[20, 20].mean() > 1.4 * body.lamp(0, normals)[20, 20].mean()
 
 
 @pytest.mark.parametrize("name", ["flat", "clamshell", "rembrandt", "rim"])
 def test_large_lamps_are_sky_that_shades_like_them(name: str) -> None:
     lighting = preset(name)
     part = part_of(lighting, np.eye(3), sky_of(lighting))
-    normals = table_normals(TABLE)
+    normals = table_normals(40)
     around = np.linalg.norm(encode_normals(normals), axis=-1) < 1
-    error = (part.ambient + part.lamps.sum(0) - shade_normals(lighting, normals))[around]
+    lit = part.sky(normals) + sum(part.lamp(k, normals) for k in range(len(part.colours)))
+    error = (lit - shade_normals(lighting, normals))[around]
     assert np.abs(error).mean() < 0.012
 
 
@@ -243,15 +278,6 @@ def test_a_closed_sky_is_darker_and_never_brighter(model: HybridModel) -> None:
     assert opened[int(eye[1]), int(eye[0]), 0] < 0.9  # the inner corner of an eye
 
 
-def test_highlights_roll_off_and_never_clip_early() -> None:
-    x = np.linspace(0, 50, 2000)
-    y = kneed(x)
-    assert (np.diff(y) > 0).all()
-    assert y.max() < 1
-    assert y[x < 0.82] == pytest.approx(x[x < 0.82])
-    assert np.diff(y).max() <= np.diff(x).max() * 1.001
-
-
 def test_the_lit_person_lights_itself_a_little(model: HybridModel) -> None:
     """Radiosity: in step with the lamp's power, less than what was received, none without light."""
     shading = Shading(model)
@@ -271,7 +297,7 @@ def key_light(model: HybridModel, name: str) -> tuple[np.ndarray, np.ndarray]:
     shading = Shading(model)
     part = shading.body(preset(name))
     seen = horizons.seen(shading.atlas.planes, part.directions[0], float(part.radius[0]))
-    lit = cv2.remap(part.lamps[0], *shading.atlas.map, cv2.INTER_LINEAR).mean(-1) * seen
+    lit = part.lamp(0, shading.atlas.normals).mean(-1) * seen
     marks = model.camera.project(model.neutral @ model.rotation.T + model.translation)
     return lit, marks * atlas_scale(model)
 

@@ -13,7 +13,7 @@ from narrate_stream.fusion import coverage, head_framing, portrait_framing
 from narrate_stream.ops.geometry import partial_rotations, rotation_from_angles
 from narrate_stream.ops.lift import CORNERS
 from narrate_stream.pipeline import seen_from, still_motion
-from narrate_stream.renderer import Ball, Deformer, Renderer
+from narrate_stream.renderer import FLANK, LEAN, Ball, Deformer, Renderer, flank_weight
 from narrate_stream.types import Pose, View
 from offline.build import build_model
 from offline.picture import load_builtin_portrait
@@ -64,10 +64,28 @@ def test_a_turn_moves_head_and_not_shoulders(model: HybridModel, angles: tuple[f
     pose = Pose(rotation_from_angles(*angles).astype(np.float32), np.array([1, -0.5, 2], np.float32))
     moved = Deformer(model)(replace(still_motion(), pose=pose))
     wanted = posed(model.vertices.astype(float), model.head_weight, model.pivot, pose)
+    wanted[:, 0] += LEAN * flank_weight(model) * pose.translation[0]
     assert moved == pytest.approx(wanted, abs=0.08)  # cm; weights next to 0 and 1 are taken for whole
     still = model.head_weight < 0.004
-    assert moved[still] == pytest.approx(model.vertices[still], abs=0.08)
+    assert moved[still, 1:] == pytest.approx(model.vertices[still, 1:], abs=0.08)
     assert still.any()
+
+
+def test_shoulders_lean_with_the_head_and_stay_at_the_borders(model: HybridModel) -> None:
+    pose = Pose(np.eye(3, dtype=np.float32), np.array([2, 0, 0], np.float32))
+    lean = (Deformer(model)(replace(still_motion(), pose=pose)) - model.vertices)[:, 0]
+    column = model.camera.project(model.vertices)[:, 0]
+    body = model.head_weight < 0.001
+    middle = body & (np.abs(column / model.canvas[0] - 0.5) < 0.5 - FLANK)
+    border = body & ((column < 1) | (column > model.canvas[0] - 1))
+    assert lean[middle] == pytest.approx(2 * LEAN, abs=0.01)
+    assert np.abs(lean[border]).max() < 0.02
+    assert middle.any()
+    assert border.any()
+    around = rotation_from_angles(90, 0, 0).astype(np.float32)  # seen from the side, the head moves along the view
+    seen = Pose(around, around @ pose.translation)
+    sideways = Deformer(model)(replace(still_motion(), pose=seen, view=around)) - model.vertices
+    assert sideways[middle, 0] == pytest.approx(2 * LEAN, abs=0.01)
 
 
 def test_a_breath_lifts_the_shoulders_and_neither_head_nor_border(model: HybridModel) -> None:

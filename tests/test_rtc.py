@@ -251,7 +251,8 @@ def test_frames_return_with_controls_and_stats_and_sound() -> None:
             stats = (await until(lambda: [m["stats"] for m in peer.messages if "stats" in m]))[-1]
             assert stats["fps_in"] > 5
             assert stats["stage_ms"]["render"] > 0
-            assert stats["held_back"] == {}
+            assert stats["held_back"] == {"yaw": 14.2}
+            assert stats["calibration"]["score"] == 0.83
             assert stats["tracking"] is True
             await until(lambda: len(peer.sounds) > 5)
 

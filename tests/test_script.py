@@ -203,6 +203,19 @@ def test_gaze_moves_the_irises_right_and_up() -> None:
     assert change[1] < -0.08
 
 
+def test_upper_lids_keep_to_eyes_that_look_down() -> None:
+    rest = expressive_face({})
+    for y, least, most in ((-0.5, 0.15, 0.3), (-1.0, 0.3, 0.6), (-2.0, 0.4, 0.7), (1.0, -0.35, -0.15)):
+        face = expressive_face({}, (0.0, y))
+        drop = rest[[159, 386], 1] - face[[159, 386], 1]
+        share = drop / lid_openings(rest)
+        assert ((share >= least) & (share <= most)).all(), (y, share)
+        if -1 <= y < 0:
+            iris = rest[[468, 473], 1] - face[[468, 473], 1]
+            assert drop == pytest.approx(0.75 * iris, rel=0.35)
+        assert (lid_openings(face) > 0.46 * lid_openings(rest)).all()  # never taken for shut
+
+
 def test_blink_shuts_one_eye_or_both() -> None:
     rest = lid_openings(expressive_face({}))
     assert (rest > 0.4).all()

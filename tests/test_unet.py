@@ -1,4 +1,4 @@
-"""The U-Net, its file of weights, its heads and the light maps."""
+"""The U-Net, its file of weights and its heads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 
 from narrate_stream.errors import NarrateError
 from narrate_stream.nets import heads
-from narrate_stream.nets.shading import GRID, ROUGHNESS, grid_normals, light_maps, shaded
 from narrate_stream.nets.unet import (
     CHANNELS,
     Architecture,
@@ -129,43 +128,23 @@ def test_estimates_are_maps_of_the_photograph() -> None:
     assert 0 <= albedo.min() <= albedo.max() <= 1
 
 
-def uniform_sky(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Directions spread evenly (spiral) and radiance 1 over the whole sphere."""
-    i = torch.arange(count) + 0.5
-    z, turn = 1 - 2 * i / count, math.pi * (1 + 5**0.5) * i
-    r = (1 - z * z).sqrt()
-    return torch.stack([r * turn.cos(), r * turn.sin(), z], -1)[None], torch.full((1, count, 3), 4 * math.pi / count)
+def test_a_residual_is_bounded_and_nothing_without_an_opinion() -> None:
+    raw = torch.tensor([-1e3, 0.0, 1e3]).view(1, 1, 1, 3).expand(1, 27, 1, 3)
+    residual = heads.residual_of(raw)
+    torch.testing.assert_close(residual[0, 0, 0], torch.tensor([-heads.LIMIT, 0.0, heads.LIMIT]))
 
 
-def test_white_sky_on_white_paint_is_white() -> None:
-    directions, light = uniform_sky()
-    diffuse, specular = light_maps(grid_normals()[None].transpose(1, 2).reshape(1, 3, GRID, GRID), light, directions)
-    torch.testing.assert_close(diffuse, torch.ones_like(diffuse), atol=0.01, rtol=0)
-    assert specular.shape == (1, 6, GRID, GRID)
-    middle = specular[0, :, 32, 32]  # a furnace: without its reflectance the lobe gives back about all at the front
-    assert (middle > 0.75).all()
-    assert (middle < 1.25).all()
-
-
-def test_light_maps_agree_with_the_plain_sum() -> None:
-    generator = torch.Generator().manual_seed(1)
-    normal = torch.randn((1, 3, 20, 20), generator=generator)
-    normal[:, 2] = normal[:, 2].abs() + 0.1
-    normal = torch.nn.functional.normalize(normal, dim=1)
-    directions = torch.nn.functional.normalize(torch.randn((1, 114, 3), generator=generator), dim=-1)
-    light = torch.rand((1, 114, 3), generator=generator) * 0.1
-    plain = shaded(normal.flatten(2).transpose(1, 2), light, directions).transpose(1, 2).reshape(1, 9, 20, 20)
-    diffuse, specular = light_maps(normal, light, directions)
-    torch.testing.assert_close(diffuse, plain[:, :3], atol=0.01, rtol=0.02)
-    front = normal[:, 2:3].expand(-1, 6, -1, -1) > 0.3
-    difference = (specular - plain[:, 3:]).abs()[front]
-    assert float(difference.mean()) < 0.03 * float(plain[:, 3:][front].mean())
-
-
-def test_a_light_from_the_right_is_brightest_on_the_right() -> None:
-    directions = torch.tensor([[[0.8, 0.0, 0.6]]])
-    normal = torch.tensor([[0.8, 0.0, 0.6], [0.0, 0.0, 1.0], [-0.8, 0.0, 0.6]]).T.reshape(1, 3, 1, 3)
-    diffuse, specular = light_maps(normal, torch.full((1, 1, 3), math.pi), directions)
-    torch.testing.assert_close(diffuse[0, 0, 0], torch.tensor([1.0, 0.6, 0.0]), atol=0.02, rtol=0)
-    assert len(ROUGHNESS) * 3 == specular.shape[1]
-    assert specular[0, 0, 0, 1] > specular[0, 0, 0, 2]
+def test_a_residual_is_asked_of_the_masked_face() -> None:
+    """Nothing outside the mask reaches the network."""
+    rng = np.random.default_rng(1)
+    parts = [rng.random((16, 24, n), np.float32) for n in (3, 3, 9)]
+    mask = np.zeros((16, 24), np.float32)
+    mask[4:12, 6:18] = 1
+    network = UNet(architecture_for("relight")).eval()
+    answers = []
+    for beyond in (0.0, 5.0):
+        albedo, normal, transfer = (np.where(mask[..., None] > 0, p, np.float32(beyond)) for p in parts)
+        answers.append(heads.estimate_residual(network, albedo, mask, normal, transfer))
+    assert answers[0].shape == (16, 24, 27)
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
+    assert np.abs(answers[0]).max() > 0

@@ -1,4 +1,4 @@
-"""`narrate render`: a clip or a script drives the model, offline and in two passes."""
+"""`narrate render`: a clip or a script drives the model, offline and in several passes."""
 
 from __future__ import annotations
 
@@ -66,12 +66,15 @@ def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
     from narrate_stream.media import VIDEO_SUFFIXES, FileSink
 
     check_output(output, VIDEO_SUFFIXES)
-    source, driver = open_drive(drive)
+    source, driver = open_drive(drive, options["motion"])
     pipeline = make_pipeline(model, driver, options)
     try:
         motions = track_clip(source, driver, drive)
+        scripted = drive.suffix.lower() == ".json"
+        if not scripted:
+            motions = pipeline.look_again(Watched(source, "looking again"), motions)
         pipeline.rehearse(motions)
-        sound = None if drive.suffix.lower() == ".json" else drive
+        sound = None if scripted else drive
         with FileSink(output, pipeline.size, source.fps, audio_from=sound) as sink:
             for frame in play(pipeline, source, motions, options):
                 sink.write(frame)
@@ -80,8 +83,9 @@ def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
     say(f"{output}: {len(motions)} frames, {pipeline.size[0]}x{pipeline.size[1]}")
 
 
-def open_drive(path: Path) -> tuple[Any, Driver]:
-    """The frames that drive, and the driver that understands them."""
+def open_drive(path: Path, motion: str = "relative") -> tuple[Any, Driver]:
+    """The frames that drive, and the driver that understands them. In absolute motion the picture itself corrects one
+    look, whose errors are slow; in relative motion several looks are nearer to what other detectors see."""
     if path.suffix.lower() == ".json":
         from narrate_stream.drivers.script import ScriptDriver, ScriptSource
 
@@ -89,7 +93,7 @@ def open_drive(path: Path) -> tuple[Any, Driver]:
     from narrate_stream.drivers.mesh import MeshDriver
     from narrate_stream.media import FileSource
 
-    return FileSource(path), MeshDriver()
+    return FileSource(path), MeshDriver(patient=motion == "relative")
 
 
 def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
@@ -115,6 +119,16 @@ def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:
     )
 
 
+class Watched:
+    """A clip's frames, as often as they are asked for, with a bar."""
+
+    def __init__(self, source: Any, title: str) -> None:
+        self.source, self.title = source, title
+
+    def __iter__(self) -> Iterator[Frame]:
+        return track(self.source, self.title, self.source.frames)
+
+
 def track_clip(source: Any, driver: Driver, path: Path) -> list[Motion | None]:
     """First pass: what the driver sees in every frame. Raises MotionError if there is no face in any."""
     motions = [driver(frame) for frame in track(source, "tracking", source.frames)]
@@ -124,7 +138,7 @@ def track_clip(source: Any, driver: Driver, path: Path) -> list[Motion | None]:
 
 
 def play(pipeline: Any, source: Any, motions: list[Motion | None], options: dict[str, Any]) -> Iterator[Frame]:
-    """Second pass: the avatar's frames."""
+    """Last pass: the avatar's frames."""
     from narrate_stream.types import View
 
     pairs = zip(source, motions, strict=True)

@@ -15,9 +15,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.lips import LOWER_LIP, UPPER_LIP
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.lift import IRISES
-from narrate_stream.retarget import LID_FOLDS, LOWER_LIDS, LOWER_LIP, UPPER_LIDS, UPPER_LIP
+from narrate_stream.retarget import LID_FOLDS, LOWER_LIDS, UPPER_LIDS
 
 F64 = NDArray[np.float64]
 Move = tuple[float, float, float]
@@ -27,6 +28,7 @@ JAW_ANGLE = 22.0  # degrees of jawOpen 1
 HINGE = np.array([0.0, -2.2, 1.2])  # cm, the jaw's axis: the line through both joints, just before the ears
 GLIDE = 1.1  # cm the joints slide forward on the way
 LOOK = np.array([0.52, 0.34])  # cm the irises move at gaze 1, sideways and up
+LIDS_FOLLOW = 1.25  # the look up or down from which lids stay: lower ones would be taken for shut
 FARTHEST = 2.0  # the most gaze there is: detectors report such looks
 FIRM = 0.03  # how much the smooth extension is also a short one: 0 overshoots between far handles
 
@@ -172,8 +174,8 @@ def _right_half() -> dict[str, F64]:
         "eyeBlink": spread(_lid(0.9, 0.1), 1.6),
         "eyeSquint": spread({**_lid(0.18, 0.34), **squint}, 1.8),
         "eyeWide": spread(_lid(-0.36, 0.06), 1.4),
-        "eyeLookUp": spread(_lid(-0.16, 0.08), 1.2),
-        "eyeLookDown": spread(_lid(0.34, -0.10), 1.2),
+        "eyeLookUp": spread(_lid(-0.24, 0.08), 1.2),
+        "eyeLookDown": spread(_lid(0.42, -0.10), 1.2),
     }
 
 
@@ -276,7 +278,7 @@ def expressive_face(weights: Mapping[str, float], gaze: tuple[float, float] = (0
     look = _look(weights, gaze)
     active = {name: float(w) for name, w in weights.items()}
     for side, (_, up) in zip(("Right", "Left"), look, strict=True):
-        active["eyeLookUp" + side], active["eyeLookDown" + side] = np.clip([up, -up], 0, 1)  # lids go that far only
+        active["eyeLookUp" + side], active["eyeLookDown" + side] = np.clip([up, -up], 0, LIDS_FOLLOW)
     face = canonical().landmarks.copy()
     moved = face[:LANDMARKS] + np.tensordot([active.get(name, 0.0) for name in names], fields, 1)
     moved = close_lips(open_jaw(moved, active.get("jawOpen", 0.0)), active.get("mouthClose", 0.0))

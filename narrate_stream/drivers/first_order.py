@@ -26,6 +26,7 @@ from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera, Floats
 from narrate_stream.ops.lift import CORNERS, IRISES
 from narrate_stream.ops.motion import blended, fit_matrix, fitted, sparse_motions, transferred
+from narrate_stream.renderer import Framing
 from narrate_stream.retarget import (
     LOWER_LID_INDEX,
     LOWER_LIDS,
@@ -172,11 +173,12 @@ class FirstOrderRetargeter(Retargeter):
         mode: Literal["relative", "absolute"] = "relative",
         *,
         matched: bool = True,
+        framing: Framing | None = None,
         anchored: bool = False,
     ) -> None:
-        super().__init__(model, mode, anchored=anchored)
+        super().__init__(model, mode, framing=framing, anchored=anchored)
         self._inner = Retargeter(
-            model, mode, anchored=True
+            model, mode, framing=framing, anchored=True
         )  # what is left to do once the face that moves is the portrait's own
         self._shape = model.neutral.astype(np.float64)
         self._own = None if matched else model.rotation.astype(np.float64)
@@ -184,7 +186,8 @@ class FirstOrderRetargeter(Retargeter):
 
     def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
         """The avatar's motion of this moment, `seconds` after the last one."""
-        self.refine(motion, seconds)
+        if self.reference is None:
+            self.calibrate(motion)
         assert self.reference is not None
         motion = self._anchor(motion) if self._anchor else motion
         first = self.reference.motion

@@ -12,6 +12,7 @@ Convention: a driver sees moves across the line of sight only, so depth does not
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -21,19 +22,18 @@ from numpy.typing import NDArray
 from narrate_stream.drivers.channels import LANDMARKS, LOOK, basis, expressive_face, open_jaw
 from narrate_stream.drivers.script import DISTANCE, GAZE_LIMIT, LIMITS, LONGEST, POSE, Script
 from narrate_stream.errors import MotionError
+from narrate_stream.lips import LOWER_LIP_INDEX, MOUTH_INDEX, UPPER_LIP_INDEX
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.retarget import (
     LOWER_LID_INDEX,
-    LOWER_LIP_INDEX,
-    MOUTH_INDEX,
     UPPER_LID_INDEX,
-    UPPER_LIP_INDEX,
     eye_widths,
     face_ratio,
     gaze_of,
     lid_openings,
     most_neutral,
+    with_usual_eyes,
 )
 from narrate_stream.types import Motion
 
@@ -63,7 +63,8 @@ def record(moments: Sequence[Moment], fps: Fraction) -> Script:
     times = np.array([time for time, _ in moments], np.float64)
     if times[-1] - times[0] > LONGEST:
         raise MotionError(f"it is longer than {LONGEST / 60:g} minutes")
-    neutral = most_neutral(seen)
+    calm = most_neutral(seen)
+    neutral = replace(calm, landmarks=with_usual_eyes(calm, seen))  # as `Retargeter.rehearse` takes it
     size = face_ratio(canonical().landmarks, neutral.landmarks)
     has = np.array([motion is not None for _, motion in moments])
     names, weights, gaze = channels_of(seen, neutral)

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from narrate_stream.nets.unet import UNet
 
 F32 = NDArray[np.float32]
+LIMIT = 0.3  # of a coefficient of F_R's answer
 TYPICAL = -1.6  # log radians (about 12 degrees): where the estimate of a normal's own error begins
-PLAIN_GLOSS = 0.024  # reflectance of skin at normal incidence times how glossy it usually is
 
 
 def normals_input(image: Tensor, mask: Tensor, prior: Tensor) -> Tensor:
@@ -45,25 +44,16 @@ def albedo_of(raw: Tensor, image: Tensor) -> Tensor:
     return torch.sigmoid(raw + torch.logit(image, eps=0.03))
 
 
-def relight_input(albedo: Tensor, mask: Tensor, normal: Tensor, diffuse: Tensor, specular: Tensor) -> Tensor:
-    """F_R's input (B, 16): albedo linear (B, 3), mask (B, 1), normals (B, 3), light maps (B, 3) and (B, 6), linear."""
-    return torch.cat([albedo * mask, mask, normal * mask, compressed(diffuse) * mask, compressed(specular) * mask], 1)
+def relight_input(albedo: Tensor, mask: Tensor, normal: Tensor, transfer: Tensor) -> Tensor:
+    """F_R's input (B, 16): albedo linear (B, 3), mask (B, 1), normals (B, 3), and the light maps: transfer (B, 9), the
+    shading with its shadows under every one of nine basis lights (`ops.horizon.transfer`)."""
+    return torch.cat([albedo * mask, mask, normal * mask, 2 * transfer * mask], 1)
 
 
-def unshadowed(albedo: Tensor, diffuse: Tensor, specular: Tensor) -> Tensor:
-    """(B, 3) linear: the face under the light without shadow, scattering or bounce; albedo linear."""
-    return albedo * diffuse + PLAIN_GLOSS * specular[:, 3:6]
-
-
-def relit_of(raw: Tensor, base: Tensor) -> Tensor:
-    """F_R's output (B, 6) on `unshadowed` (B, 3): relit, linear, 0 and up. Three channels dim or brighten what the
-    light maps give (shadow), three add light of their own (under the skin, bounced, highlights)."""
-    return base * raw[:, :3].clamp(-6, 1.5).exp() + F.softplus(raw[:, 3:] * 4 - 5) / 4
-
-
-def compressed(light: Tensor) -> Tensor:
-    """Linear radiance 0.. -> about 0..1 for light that exposes a face well, growing slowly beyond."""
-    return torch.log1p(4 * light.clamp_min(0)) / 1.6094
+def residual_of(raw: Tensor) -> Tensor:
+    """F_R's output (B, 27): a residual (`ops.residual`) that cannot grow beyond LIMIT.
+    Linear in the light by construction: what changes with the light is only what it is multiplied with."""
+    return LIMIT * torch.tanh(raw)
 
 
 def estimate_normals(network: UNet, image: NDArray[np.uint8], mask: F32, prior: F32) -> tuple[F32, F32]:
@@ -81,6 +71,14 @@ def estimate_albedo(network: UNet, image: NDArray[np.uint8], mask: F32, normal: 
     picture, where = _tensor(image) / 255, _tensor(mask[..., None])
     with torch.inference_mode():
         return _array(albedo_of(network(albedo_input(picture, where, _tensor(normal))), picture))
+
+
+def estimate_residual(network: UNet, albedo: F32, mask: F32, normal: F32, transfer: F32) -> F32:
+    """F_R on one face (H, W, ...): the residual (H, W, 27). albedo (H, W, 3) linear, mask (H, W), normal (H, W, 3),
+    transfer (H, W, 9)."""
+    given = relight_input(_tensor(albedo), _tensor(mask[..., None]), _tensor(normal), _tensor(transfer))
+    with torch.inference_mode():
+        return _array(residual_of(network(given)))
 
 
 def _tensor(array: NDArray[np.generic]) -> Tensor:

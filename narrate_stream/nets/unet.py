@@ -8,7 +8,7 @@ than the same net with full-resolution last layers.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,15 @@ class Architecture:
     fine: int = 24
 
 
-CHANNELS = {"normals": (7, 4), "albedo": (7, 3), "relight": (16, 6)}
+CHANNELS = {"normals": (7, 4), "albedo": (7, 3), "relight": (16, 27)}
+WIDTHS = {"relight": (24, 48, 96, 192)}  # what it adds is broad, and its data are few
 
 
 def architecture_for(task: str) -> Architecture:
     """The shipped architecture of a task: normals, albedo or relight."""
     inputs, outputs = CHANNELS[task]
-    return Architecture(task, inputs, outputs)
+    usual = Architecture(task, inputs, outputs)
+    return replace(usual, widths=WIDTHS.get(task, usual.widths))
 
 
 class Block(nn.Module):

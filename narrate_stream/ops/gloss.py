@@ -26,10 +26,16 @@ GRAZING = 0.35  # of Schlick's rise: rough skin does not mirror at its rim
 def lobes(directions: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any], softness: float) -> NDArray[np.float64]:
     """(..., 3) broad and sharp lobe at normals, hair's at tangents, `directions` (..., 3) being either; light from
     d (3,), seen from `viewer` (3,), all unit vectors. softness: of the lamp, 0 point .. 1 very large."""
-    spread = 0.5 * area_spread(softness)  # the half vector turns half as far
+    *alphas, width = widths(softness)
     cosines = lobe_cosines(directions, d, viewer)
-    broad, sharp = (ggx(*cosines, float(np.hypot(alpha, spread))) for alpha in (BROAD, SHARP))
-    return np.stack([broad, sharp, strands(directions, d, viewer, float(np.hypot(STRAND, spread)))], -1)
+    broad, sharp = (ggx(*cosines, alpha) for alpha in alphas)
+    return np.stack([broad, sharp, strands(directions, d, viewer, width)], -1)
+
+
+def widths(softness: float) -> tuple[float, float, float]:
+    """GGX alpha of the broad and of the sharp lobe, and the hair's band, radians, for a lamp of this softness."""
+    spread = 0.5 * area_spread(softness)  # the half vector turns half as far
+    return float(np.hypot(BROAD, spread)), float(np.hypot(SHARP, spread)), float(np.hypot(STRAND, spread))
 
 
 def highlight(lighting: Lighting, n: NDArray[Any], oil: float = 0.3) -> NDArray[np.float64]:
@@ -44,11 +50,16 @@ def highlight(lighting: Lighting, n: NDArray[Any], oil: float = 0.3) -> NDArray[
 def lobe_cosines(n: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any]) -> tuple[Any, Any, Any, float]:
     """Of normals n (..., 3): with the half vector, the light and the viewer (...), and Fresnel's share at the half
     vector."""
+    half, fresnel = half_vector(d, viewer)
+    nh, nl, nv = (np.maximum(n @ np.asarray(v, n.dtype), 0) for v in (half, d, viewer))
+    return nh, nl, np.maximum(nv, 0.08), fresnel
+
+
+def half_vector(d: NDArray[Any], viewer: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """(3,) half way between light and viewer, and Fresnel's share there."""
     half = np.asarray(d, np.float64) + viewer
     half /= np.linalg.norm(half) + 1e-9
-    nh, nl, nv = (np.maximum(n @ np.asarray(v, n.dtype), 0) for v in (half, d, viewer))
-    fresnel = F0 + GRAZING * (1 - F0) * (1 - float(np.clip(half @ viewer, 0, 1))) ** 5
-    return nh, nl, np.maximum(nv, 0.08), fresnel
+    return half, F0 + GRAZING * (1 - F0) * (1 - float(np.clip(half @ viewer, 0, 1))) ** 5
 
 
 def ggx(
@@ -67,8 +78,12 @@ def strands(t: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any], width: float
     viewer to the strand are opposite."""
     incoming, outgoing = (np.arcsin(np.clip(t @ np.asarray(v, t.dtype), -1, 1)) for v in (d, viewer))
     band = np.exp(-0.5 * ((0.5 * (incoming + outgoing) - TILT) / width) ** 2) / width
-    facing = AROUND + (1 - AROUND) * np.clip(float(np.dot(d, viewer)), 0, 1)
-    return np.asarray(F0 * band * np.cos(incoming) * facing * np.sqrt(np.pi / 8))
+    return np.asarray(F0 * band * np.cos(incoming) * facing(d, viewer) * np.sqrt(np.pi / 8))
+
+
+def facing(d: NDArray[Any], viewer: NDArray[Any]) -> float:
+    """How much of the band on hair is left for a light in direction d (3,): less from behind the strand."""
+    return AROUND + (1 - AROUND) * float(np.clip(np.dot(d, viewer), 0, 1))
 
 
 def sheen(lighting: Lighting, n: NDArray[Any]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from narrate_stream.ops.lighting import COSINE, sh_basis, stage_directions
 from narrate_stream.types import Array
 
 AZIMUTHS = 32
-SHARPEST = 0.022  # radians: half the width of the edge that a point light's shadow has, about two steps of a byte
+SHARPEST = 0.04  # radians: half the width of the edge that a point light's shadow has; sharper, far ones show texels
 SKY = 400  # directions of the sky over which hidden light is summed
 
 
@@ -29,9 +29,8 @@ def encoded(elevation: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(elevation / np.pi + 0.5, 0, 1) * 255 + 0.5, np.uint8)
 
 
-def horizon_toward(planes: NDArray[np.uint8], d: NDArray[Any]) -> tuple[int, int, float]:
-    """The two planes of (A, h, w) horizons beside direction d (3,), and the second one's share."""
-    count = len(planes)
+def horizon_toward(count: int, d: NDArray[Any]) -> tuple[int, int, float]:
+    """The two of `count` planes of horizons beside direction d (3,), and the second one's share."""
     turn = float(np.arctan2(d[1], d[0])) / (2 * np.pi) * count % count
     first = int(turn) % count
     return first, (first + 1) % count, turn - int(turn)
@@ -45,19 +44,26 @@ def seen(planes: NDArray[np.uint8], d: NDArray[Any], radius: float) -> Array:
 
 def risen(planes: NDArray[np.uint8], d: NDArray[Any], radius: float) -> Array:
     """(h, w) how far that light has risen: 0 just hidden, 1 just whole; `seen` is the same, held and eased."""
-    first, second, share = horizon_toward(planes, d)
-    elevation = float(np.arctan2(d[2], np.hypot(d[0], d[1])))
-    scale = 0.5 / max(radius, SHARPEST)
-    step = -scale * np.pi / 255
-    above = (elevation + np.pi / 2) * scale + 0.5
-    mixed = cv2.addWeighted(planes[first], (1 - share) * step, planes[second], share * step, above, dtype=cv2.CV_32F)
+    first, second, steps, above = rise(d, radius, len(planes))
+    mixed = cv2.addWeighted(planes[first], steps[0], planes[second], steps[1], above, dtype=cv2.CV_32F)
     return np.asarray(mixed, np.float32)
 
 
+def rise(d: NDArray[Any], radius: float, count: int = AZIMUTHS) -> tuple[int, int, tuple[float, float], float]:
+    """Planes first and second, steps a and b, and above: over horizons of bytes p that light has `risen` to
+    above + a p[first] + b p[second]."""
+    first, second, share = horizon_toward(count, d)
+    elevation = float(np.arctan2(d[2], np.hypot(d[0], d[1])))
+    scale = 0.5 / max(radius, SHARPEST)
+    step = -scale * np.pi / 255
+    return first, second, ((1 - share) * step, share * step), (elevation + np.pi / 2) * scale + 0.5
+
+
 def smooth(t: Array) -> Array:
-    """t (float32) held to 0..1 and eased at both ends: the part of a disc over a straight edge, nearly. In place."""
+    """t (float32) held to 0..1 and eased at both ends: the part of a disc over a straight edge, within 0.006. In
+    place."""
     np.clip(t, 0, 1, out=t)
-    return np.asarray(t * t * (3 - 2 * t))
+    return np.asarray(t * (np.float32(0.4) + t * (np.float32(1.8) - np.float32(1.2) * t)))
 
 
 def transfer(planes: NDArray[np.uint8], normals: Array) -> Array:

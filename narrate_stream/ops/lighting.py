@@ -18,8 +18,9 @@ from narrate_stream.ops.colour import blackbody
 from narrate_stream.types import Array
 
 STAGE_LIGHTS = 114  # as many as the paper's light stage has (4.3)
-TABLE = 40  # the shading table's side: normals, equal-area
-EXTENT = 1.2  # the table covers |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
+EXTENT = (
+    1.2  # maps of normals and tables cover |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
+)
 COSINE = np.array([1, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4])  # Lambert's cosine over pi, by order
 RIDGE = np.array(
     [0.0003, 0.006, 0.006, 0.006, 0.06, 0.06, 0.06, 0.06, 0.06]
@@ -147,11 +148,22 @@ def rotated_sh(sh: NDArray[Any], rotation: NDArray[Any]) -> NDArray[np.float64]:
 
 def area_sh(d: NDArray[Any], colour: NDArray[Any], softness: float) -> Array:
     """(9, 3) radiance coefficients of a large area light as `shade_normals` shades it: zonal about d (3,)."""
-    t, weight = np.polynomial.legendre.leggauss(64)  # type: ignore[no-untyped-call]
-    lit = shade_lamp(t, np.ones(3), softness) * (2 * np.pi * weight)[:, None]  # (64, 3)
-    orders = np.stack([(p[:, None] * lit).sum(0) for p in (np.ones_like(t), t, 1.5 * t * t - 0.5)])  # (3, 3)
-    each = orders[[0, 1, 1, 1, 2, 2, 2, 2, 2]] / COSINE[:, None]
+    each = _zonal(softness)[[0, 1, 1, 1, 2, 2, 2, 2, 2]] / COSINE[:, None]
     return np.asarray(sh_basis(np.asarray(d, np.float64))[:, None] * each * colour, np.float32)
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places in -1..1 and weights of a sum that is an integral (Gauss and Legendre)."""
+    t, weight = np.polynomial.legendre.leggauss(64)  # type: ignore[no-untyped-call]
+    return np.asarray(t), np.asarray(weight)
+
+
+def _zonal(softness: float) -> NDArray[np.float64]:
+    """(3, 3) by order and colour, the shading of a ball by a white lamp of this softness."""
+    t, weight = _nodes()
+    lit = shade_lamp(t, np.ones(3), softness) * (2 * np.pi * weight)[:, None]  # (64, 3)
+    return np.stack([(p[:, None] * lit).sum(0) for p in (np.ones_like(t), t, 1.5 * t * t - 0.5)])
 
 
 def encode_normals(n: NDArray[Any]) -> NDArray[np.float64]:
@@ -168,8 +180,8 @@ def decode_normals(e: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=4)
-def table_normals(side: int = TABLE) -> NDArray[np.float64]:
-    """(side, side, 3) the normal of every entry of a shading table; row = y downward in index, i.e. e_y ascending."""
+def table_normals(side: int) -> NDArray[np.float64]:
+    """(side, side, 3) the normal of every entry of a table by normal; row = y downward in index, i.e. e_y ascending."""
     axis = (np.arange(side) / (side - 1) * 2 - 1) * EXTENT
     return decode_normals(np.stack(np.meshgrid(axis, axis), -1))
 
@@ -188,8 +200,13 @@ def area_spread(softness: float) -> float:
 
 def shade_lamp(cosine: NDArray[Any], colour: NDArray[Any], softness: float) -> NDArray[np.float64]:
     """(..., 3) unshadowed skin shading by one lamp at cosines (...): its light wraps round by colour, red most."""
-    wrap = area_spread(softness) + BLEED * (1 if softness > 0 else 0.35)
-    return np.asarray(soft_cosine(np.asarray(cosine)[..., None], wrap) * colour)
+    return np.asarray(soft_cosine(np.asarray(cosine)[..., None], wrap_of(softness)) * colour)
+
+
+def wrap_of(softness: float) -> NDArray[np.float64]:
+    """(3,) how far the light of a lamp goes round skin, by colour: the cosine at which it ends, negative. A round lamp
+    and the skin both blur the terminator: their variances add, and a disc's is 3/4 of a box's."""
+    return np.asarray(np.sqrt(0.75 * area_spread(softness) ** 2 + BLEED**2))
 
 
 def shade_normals(lighting: Lighting, n: NDArray[Any]) -> NDArray[np.float64]:
@@ -215,70 +232,6 @@ def map_directions(h: int, w: int) -> tuple[NDArray[np.float64], NDArray[np.floa
         [np.sin(v)[:, None] * np.sin(u), np.repeat(np.cos(v)[:, None], w, 1), np.sin(v)[:, None] * np.cos(u)], -1
     )
     return d, np.repeat(np.sin(v)[:, None] * (np.pi / h) * (2 * np.pi / w), w, 1)
-
-
-def environment(
-    radiance: NDArray[Any], name: str, exposure: float | None = None, panorama: NDArray[Any] | None = None
-) -> Lighting:
-    """Lighting from an equirectangular radiance map (h, w, 3), linear, already small (about 64 x 128); `panorama`: the
-    same map in more detail, to be seen behind the person.
-
-    The brightest patches (up to three, at least four times the mean) become explicit lights with their own shadows; the
-    rest is spherical harmonics. `exposure` None scales so that a surface facing the viewer has shading about 0.9.
-    """
-    h, w = radiance.shape[:2]
-    rest = np.array(radiance, np.float64)
-    d, solid = map_directions(h, w)
-    directions, colours, softness = [], [], []
-    for _ in range(3):
-        level = rest.mean(-1)
-        mean = (level * solid).sum() / solid.sum()
-        peak = np.unravel_index(np.argmax(level), level.shape)
-        near = (d @ d[peak]) > np.cos(np.radians(14))
-        if level[peak] < 4 * mean:
-            break
-        extra = np.maximum(rest - 1.5 * mean, 0) * near[..., None]
-        power = (extra * solid[..., None]).sum((0, 1))
-        weight = (extra.mean(-1) * solid)[..., None]
-        middle = (d * weight).sum((0, 1))
-        directions.append(middle / (np.linalg.norm(middle) + 1e-12))
-        colours.append(power / np.pi)
-        softness.append(0.35)
-        rest -= extra
-    sh = np.einsum("hwk,hwc,hw->kc", sh_basis(d), rest, solid)
-    raw = Lighting(
-        name,
-        sh.astype(np.float32),
-        np.array(directions, np.float32).reshape(-1, 3),
-        np.array(colours, np.float32).reshape(-1, 3),
-        np.array(softness, np.float32),
-    )
-    if exposure is None:
-        around = np.array([direction(a, e) for a in (-40, 0, 40) for e in (-20, 10, 35)])
-        exposure = 0.95 / max(float(shade_normals(raw, around).mean()), 1e-6)
-    blurred = blurred_environment(rest)  # the lamps have lobes of their own
-    return Lighting(
-        name,
-        raw.sh * exposure,
-        raw.directions,
-        raw.colours * exposure,
-        raw.softness,
-        (blurred * exposure).astype(np.float32),
-        panorama=None if panorama is None else (panorama * exposure).astype(np.float32),
-    )
-
-
-def blurred_environment(radiance: NDArray[Any]) -> NDArray[np.float64]:
-    """(24, 48, 3) the map seen in a skin-rough mirror: a lobe of about 20 degrees around every direction."""
-    h, w = radiance.shape[:2]
-    if h % 2 == w % 2 == 0:  # finer than the lobe can tell
-        radiance = radiance.reshape(h // 2, 2, w // 2, 2, 3).mean((1, 3))
-    d, solid = map_directions(*radiance.shape[:2])
-    out, _ = map_directions(24, 48)
-    cosine = np.maximum(out.reshape(-1, 3).astype(np.float32) @ d.reshape(-1, 3).T.astype(np.float32), 0)
-    lobe = np.square(np.square(np.square(cosine**3))) * solid.ravel()
-    mixed = lobe @ radiance.reshape(-1, 3) / lobe.sum(1, keepdims=True)
-    return np.asarray(mixed.reshape(24, 48, 3))
 
 
 def ambient(level: NDArray[Any] | float, sky: float = 0.0) -> Array:

@@ -22,6 +22,11 @@ def eased(value: F64 | float, free: F64 | float, most: F64 | float) -> F64:
     return np.asarray(np.sign(value) * (np.minimum(np.abs(value), free) + room * np.tanh(over / room)))
 
 
+def softly(x: F64 | float, limit: F64 | float) -> F64:
+    """x near zero, approaching +-limit smoothly from 60% of it."""
+    return eased(x, 0.6 * np.asarray(limit, np.float64), limit)
+
+
 def eased_turn(turn: F64, free: F64 = BELIEVABLE, most: F64 = MOST) -> tuple[F64, F64]:
     """A head's turn (3, 3) within limits (3,), and how many degrees (3,) of yaw, pitch and roll were held back."""
     asked = angles_from_rotation(turn)

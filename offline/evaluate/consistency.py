@@ -151,7 +151,8 @@ class Stand:
     """One model, its places, and who shades them."""
 
     def __init__(self, model: HybridModel, networks: Networks | None, detector: Detector, size: int = SIZE) -> None:
-        self.sitting, self.relighter = Sitting(model, size), LightMapRelighter(model)
+        self.sitting = Sitting(model, size)
+        self.relighter = LightMapRelighter(self.sitting.model)
         self.networks, self.detector = networks, detector
         self.places = skin_places(self.sitting, PLACES)
 

@@ -1,7 +1,8 @@
 """What the reference takes skin to do with light from one direction: the relighter's own material, unabridged.
 
-The formulas of `ops.lighting` (`shade_normals`, `blurred_environment`) and `ops.gloss` for one sample. Where those
-change, these must: `tests/test_evaluate_truth.py` holds them together.
+The formulas of `ops.lighting` (`shade_normals`) and `ops.gloss` for one sample, the same for lamps and for the pixels
+of an environment map, however the relighter shares those out. Where those change, these must:
+`tests/test_evaluate_truth.py` holds them together.
 """
 
 from __future__ import annotations
@@ -13,21 +14,15 @@ from numpy.typing import NDArray
 
 from narrate_stream.ops.gloss import BROAD, F0, GRAZING, SHARP
 from narrate_stream.ops.lighting import BLEED, soft_cosine
-from offline.evaluate.emitters import Emitter, Lamp, dots
+from offline.evaluate.emitters import dots
 
 F64 = NDArray[np.float64]
-MIRROR = 24.0  # of the lobe in which an environment is reflected
-HARD = 0.35  # share of the wrap under a point light
+LOBE = 24.0  # exponent of the cosine by which an environment is sampled where skin mirrors it
 
 
-def wrap(emitter: Emitter) -> F64:
-    """(3,) how far the cosine goes beyond the horizon, per colour."""
-    return np.asarray(BLEED * (HARD if isinstance(emitter, Lamp) and emitter.radius == 0 else 1))
-
-
-def diffuse_response(normal: F64, directions: NDArray[Any], width: F64) -> NDArray[Any]:
+def diffuse_response(normal: F64, directions: NDArray[Any]) -> NDArray[Any]:
     """(N, K, 3) the wrapped cosine of directions (N, K, 3) to normals (N, 3)."""
-    return np.asarray(soft_cosine(dots(directions, normal)[..., None], width))
+    return np.asarray(soft_cosine(dots(directions, normal)[..., None], BLEED))
 
 
 def highlight_response(normal: F64, oil: F64, viewer: F64, directions: NDArray[Any]) -> NDArray[Any]:
@@ -47,13 +42,3 @@ def ggx(nh: NDArray[Any], nl: NDArray[Any], nv: NDArray[Any], alpha: float) -> N
     density = alpha**2 / (nh * nh * (alpha**2 - 1) + 1) ** 2
     k = 0.5 * alpha
     return np.asarray(0.25 * density * nl / ((nl * (1 - k) + k) * (nv * (1 - k) + k)))
-
-
-def mirror_lobe(middle: F64, directions: NDArray[Any]) -> NDArray[Any]:
-    """(N, K, 1) how much of an environment is reflected from directions (N, K, 3) about mirror directions (N, 3)."""
-    return np.asarray(np.clip(dots(directions, middle), 0, 1)[..., None] ** MIRROR)
-
-
-def fresnel(cosine: NDArray[Any]) -> NDArray[Any]:
-    """Share reflected by skin seen at this cosine to its normal."""
-    return np.asarray(F0 + GRAZING * (1 - F0) * (1 - np.clip(cosine, 0, 1)) ** 5)

@@ -174,10 +174,10 @@ def at_rest(case: Case) -> tuple[Image, tuple[int, int]]:
 
 def reenacted(case: Case) -> Iterator[tuple[Frame, Image]]:
     """Driving frames and the avatar's, which are as large as the clip's where they are to be compared."""
-    driver = MeshDriver()
+    driver = MeshDriver(patient=True)
     pipeline = stage(case, driver)
     try:
-        motions = [driver(frame) for frame in case.clip.source]
+        motions = pipeline.look_again(case.clip.source, [driver(frame) for frame in case.clip.source])
         pipeline.rehearse(motions)
         for frame, motion in zip(case.clip.source, motions, strict=True):
             image = pipeline.play(frame, motion).image

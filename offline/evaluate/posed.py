@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -32,6 +32,7 @@ from offline.preprocess import OVAL
 F64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 LANDMARKS = 468
+STRAY = 25.0  # of 255: share of hair from which on a place is no longer skin
 GRID = 32  # places of the head along the longer side of the canvas
 
 
@@ -63,10 +64,11 @@ class Pose:
 
 
 class Sitting:
-    """One model at one framing, with everything that does not depend on the light."""
+    """One model at one framing, with everything that does not depend on the light; without what F_R adds, since what is
+    compared is the physics of one surface, traced and live."""
 
     def __init__(self, model: HybridModel, size: int) -> None:
-        self.model = model
+        self.model = replace(model, residual=None)
         self.renderer = Renderer(model, head_framing(model, size))
         self.oval = face_oval(model)
         self.skin = canvas_places(model)
@@ -82,9 +84,12 @@ class Sitting:
         rays = self.renderer.camera.unproject(np.stack([columns, rows], -1).astype(np.float64), -1.0)
         places, found = mesh.shown(rays, atlas, 1.5 / gbuffer.texture_scale)
         surface = surface_at(mesh, places)
-        found[found] = whole = unfolded(surface)
-        face[rows[~found], columns[~found]] = False
-        return Pose(gbuffer, self.renderer.camera, mesh, face, places[whole], surface[whole])
+        sound = np.zeros_like(face)
+        sound[rows[found], columns[found]] = unfolded(surface) & bare(self.model, places)
+        # a ray from right beside a fold starts inside the mesh as well
+        kept = face & (cv2.dilate((face & ~sound).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+        whole = kept[rows[found], columns[found]]
+        return Pose(gbuffer, self.renderer.camera, mesh, kept, places[whole], surface[whole])
 
 
 def unfolded(surface: Surface) -> Mask:
@@ -92,6 +97,11 @@ def unfolded(surface: Surface) -> Mask:
     of the nose, strands at the cheek) it does not, and rays would start inside."""
     seen, agreed = ((surface.outward * other).sum(-1) for other in (surface.viewer, surface.normal))
     return np.asarray((seen > 0.05) & (agreed > 0.3))
+
+
+def bare(model: HybridModel, places: Places) -> Mask:
+    """(N,) what is skin: the reference has no lobe for hair."""
+    return np.asarray(atlas_sample(model.material, places)[:, 3] < STRAY)
 
 
 def atlas_of(gbuffer: GBuffer) -> NDArray[np.float32]:

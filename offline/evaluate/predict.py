@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -20,8 +20,9 @@ from offline.stills import Studio, framed_normals, photograph_framing
 
 F64 = NDArray[np.float64]
 SIZE = 1024  # the working size of `narrate build`
-VARIANTS = ("flat", "coarse", "weight-free", "networks")
+VARIANTS = ("flat", "coarse", "weight-free", "without F_R", "networks")
 NORMALS_ONLY = ("flat", "coarse")  # these do not relight
+LIGHT_ONLY = ("without F_R",)  # these have others' normals
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Prediction:
 
 def available() -> tuple[str, ...]:
     """VARIANTS that can run here: the networks only with their weights (without, `load_networks` says so)."""
-    return VARIANTS if load_networks() else tuple(v for v in VARIANTS if v != "networks")
+    return VARIANTS if load_networks() else tuple(v for v in VARIANTS if v not in ("networks", *LIGHT_ONLY))
 
 
 @lru_cache(maxsize=2)
@@ -48,10 +49,10 @@ def predict(sample: Sample, variant: str) -> Prediction:
     h, w = sample.picture.image.shape[:2]
     if variant == "flat":
         return Prediction(np.broadcast_to(np.array([0.0, 0.0, 1.0]), (h, w, 3)), None)
-    made = built(sample, variant == "networks")
+    made = built(sample, variant in ("networks", *LIGHT_ONLY))
     if variant == "coarse":
         return Prediction(coarse_normals(made, (w, h)), None)
-    model = made.model
+    model = replace(made.model, residual=None) if variant in LIGHT_ONLY else made.model
     return Prediction(framed_normals(model, photograph_framing(model)), model)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from narrate_stream.errors import NarrateError, PortraitError
 from offline.evaluate.metrics import angle_table, angles_between, likeness, mean_row
-from offline.evaluate.predict import NORMALS_ONLY, Prediction, Relit, available, predict
+from offline.evaluate.predict import LIGHT_ONLY, NORMALS_ONLY, Prediction, Relit, available, predict
 from offline.evaluate.samples import Sample, reduced
 
 F64 = NDArray[np.float64]
@@ -36,7 +36,7 @@ def normals_table(samples: Iterable[Sample], *, predictor: Predict = predict) ->
     """Table 1: angular error on believed skin; yields the table so far after every subject. Raises NarrateError when
     no subject could be measured."""
 
-    variants = available()
+    variants = [v for v in available() if v not in LIGHT_ONLY]
 
     def rows(sample: Sample) -> dict[str, Row]:
         return {v: normal_errors(sample, predictor(sample, v).normal) for v in variants}

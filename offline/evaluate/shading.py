@@ -2,7 +2,7 @@
 
 The reference is `offline.evaluate.truth`: the same surface with its light traced, 256 directions a pixel. All columns
 are PSNR (dB, sRGB) of the skin of the face against it (what the oval of the landmarks surrounds, without eyes, the
-inside of the mouth, the soft edge of hair and the few pixels where the mesh is folded):
+inside of the mouth, hair and the few pixels where the mesh is folded, with those beside them):
 
 live, exact     the two relighters
 lit, shadow     the live one where less, and where more than a tenth of the light is kept off by something else
@@ -84,7 +84,7 @@ class Stand:
 
     def __init__(self, model: HybridModel, size: int = SIZE) -> None:
         self.sitting = Sitting(model, size)
-        self.live, self.exact = LightMapRelighter(model), ExactRelighter(model)
+        self.live, self.exact = (kind(self.sitting.model) for kind in (LightMapRelighter, ExactRelighter))
 
     def shoot(self, pose: Pose, light: Light, samples: int = SAMPLES) -> Shot:
         """The same pixels by everyone."""

@@ -7,8 +7,8 @@ What it shades is what the relighter shades: the atlas' albedo, normals and glos
   it): penumbras, occlusion of the sky;
 - skin as `offline.evaluate.material` has it, sample by sample: the cosine with its red wrap, where what comes from
   below the horizon of the mesh is traced along the horizon, since it has come in beside the point; the highlight, for
-  the true direction of the viewer, of lamps and of an environment map's own pixels, behind the same rays (a sky of
-  harmonics has none, as in the relighter);
+  the true direction of the viewer, of lamps and of an environment map's own pixels alike, behind the same rays (a sky
+  of harmonics has none, as in the relighter);
 - one bounce as one constant, by the relighter's definition (OWN_VIEW of what the face and neck throw back), from the
   reference's own light;
 - the relighter's tone curve, so that pictures can be compared as they are seen.
@@ -26,16 +26,16 @@ from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
+from narrate_stream.laying import kneed
 from narrate_stream.lights import map_of, parse_light, read_radiance
-from narrate_stream.ops import lighting as light_ops
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.ops.environment import environment
 from narrate_stream.ops.grading import turned_map
 from narrate_stream.ops.lighting import EXTENT, Lighting, decode_normals
-from narrate_stream.relighters import kneed
 from narrate_stream.renderer import gather
 from narrate_stream.shading import OWN_VIEW
 from offline.evaluate.emitters import Emitter, Environment, Lamp, Sky, lamps_of, shares, squares
-from offline.evaluate.material import MIRROR, diffuse_response, fresnel, highlight_response, mirror_lobe, wrap
+from offline.evaluate.material import LOBE, diffuse_response, highlight_response
 from offline.evaluate.rays import AWAY, Places, PosedMesh, lifted
 
 F64 = NDArray[np.float64]
@@ -88,7 +88,7 @@ def light_of(text: str, model: HybridModel) -> Light:
         path, turn = named
         radiance, name = turned_map(read_radiance(path), turn), f"{path.name}@{turn:g}"
         # exposed as the relighter's: by the power of the whole, whatever it was split into
-        plain = light_ops.environment(radiance, name, exposure=1.0)
+        plain = environment(radiance, name, exposure=1.0)
         exposure = float(lighting.sh[0].sum() / max(plain.sh[0].sum(), 1e-12))
         return Light(name.removesuffix("@0"), lighting, (Environment(radiance * exposure),))
     return replace(Light.of(lighting), name=text)
@@ -149,7 +149,7 @@ class Truth:
         diffuse, shine, open_diffuse, open_shine = (np.zeros_like(surface.start) for _ in range(4))
         for emitter, samples in zip(self.light.emitters, self._shares, strict=True):
             directions, weight = emitter.draw(surface.normal, self._squares(surface, samples))
-            value = diffuse_response(surface.normal, directions, wrap(emitter)) * weight
+            value = diffuse_response(surface.normal, directions) * weight
             clear = self._clear(surface, directions, value)
             diffuse += (value * clear).sum(1)
             open_diffuse += value.sum(1)
@@ -167,8 +167,9 @@ class Truth:
         cosine = (surface.normal * surface.viewer).sum(-1, keepdims=True)
         middle = 2 * np.clip(cosine, 0, 1) * surface.normal - surface.viewer
         middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
-        directions, weight = environment.mirrored(middle, MIRROR, self._squares(surface, self.samples))
-        value = fresnel(cosine)[..., None] * mirror_lobe(middle, directions) * weight
+        directions, weight = environment.mirrored(middle, LOBE, self._squares(surface, self.samples))
+        weight = weight * np.float32(2 / (LOBE + 1))  # radiance over density and pi, as `draw` has it
+        value = highlight_response(surface.normal, surface.oil, surface.viewer, directions) * weight
         return value, self._clear(surface, directions, value)
 
     def _squares(self, surface: Surface, samples: int) -> F64:

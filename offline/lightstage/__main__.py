@@ -1,4 +1,5 @@
-"""`python -m offline.lightstage make|sheet|check`: shards for training, a contact sheet, a check of realism."""
+"""`python -m offline.lightstage make|sheet|lacking|check`: shards for training, a contact sheet, F_R's data, a check of
+realism."""
 
 from __future__ import annotations
 
@@ -84,6 +85,25 @@ def contact_sheet(data: dict[str, NDArray[np.generic]], rows: int) -> NDArray[np
             )
         )
     return np.concatenate(lines)
+
+
+@main.command()
+@click.argument("shards", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="The folder for F_R's data; what is there is kept.")
+def lacking(shards: Path, out: Path) -> None:
+    """What the physical path lacks on the heads of SHARDS, with F_N's estimates of them: the data of F_R."""
+    from narrate_stream.data import weights_path
+    from narrate_stream.nets.unet import load_network
+    from offline.lightstage.lacking import write_lacking
+
+    try:
+        network = load_network(weights_path("normals"))
+        write_lights(out)
+        with click.progressbar(sorted(shards.glob("shard_*.safetensors")), label="shards") as bar:
+            for path in bar:
+                write_lacking(path, out, network)
+    except (NarrateError, OSError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

@@ -11,7 +11,11 @@ WHAT = {
         "photograph, matte, landmark-fit normals",
     ),
     "albedo": ("F_A", "albedo (sRGB-encoded)", "photograph, matte, normals"),
-    "relight": ("F_R", "the face under a target light (linear)", "albedo, normals, diffuse and specular light maps"),
+    "relight": (
+        "F_R",
+        "what the physical path lacks under any light (nine harmonics of its direction in three colours)",
+        "albedo, normals and the nine basis lights' maps with their shadows",
+    ),
 }
 NAMES = {
     "mean": "mean error, degrees",
@@ -24,21 +28,18 @@ NAMES = {
     "prior_mean": "there, of the landmark-fit normals, degrees",
     "expected_mean": "mean error the network expects, degrees",
     "expected_correlation": "correlation of expected and real error",
-    "rmse": "RMSE, sRGB 0..1",
+    "rmse": "RMSE (F_A: sRGB 0..1; F_R: shading by a lamp of colour 1)",
     "scaled_rmse_linear": "RMSE after the best gain, linear 0..1",
     "photograph_rmse": "RMSE of the photograph taken as albedo, sRGB",
     "photograph_scaled_rmse_linear": "the same after the best gain, linear",
-    "psnr": "PSNR, dB",
-    "ssim": "SSIM",
-    "plain_psnr": "PSNR of the light maps without the network, dB",
-    "plain_ssim": "SSIM of the light maps without the network",
-    "plain_rmse": "RMSE of the light maps without the network",
+    "plain_rmse": "RMSE of the physical path alone",
+    "explained": "share of its squared error that is taken away",
 }
 # What the number to beat is, whether larger is better
 BASELINE = {
     "normals": ("mean_where_prior", "prior_mean", False),
     "albedo": ("rmse", "photograph_rmse", False),
-    "relight": ("psnr", "plain_psnr", True),
+    "relight": ("rmse", "plain_rmse", False),
 }
 
 
@@ -57,7 +58,7 @@ def model_card(facts: dict[str, Any], size: int) -> str:
         "",
         f"- file: {size / 1e6:.2f} MB, fp16, {facts['parameters'] / 1e6:.2f} M parameters",
         f"- data: {facts['training_samples']} synthetic heads of `offline.lightstage` (USC ICT FaceKit, MIT), "
-        f"{facts['lightings']} lightings each; no photograph of a person was used",
+        f"{facts['lightings']} photograph{'s' * (facts['lightings'] > 1)} of each; no photograph of a person was used",
         f"- training: {facts['steps']} steps of {facts['batch']} at {facts['size']} px, {facts['minutes']} minutes",
         f"- hardware: {facts['hardware']}",
         "",

@@ -18,7 +18,7 @@ SIGNED = 127.0
 KEYS = {
     "normals": ("image", "light", "normal", "prior", "matte", "label"),
     "albedo": ("image", "light", "normal", "prior", "albedo", "matte", "label"),
-    "relight": ("image", "light", "normal", "albedo", "matte", "label"),
+    "relight": ("normal", "albedo", "transfer", "residual", "matte", "label"),  # of `lightstage lacking`
 }
 
 
@@ -35,13 +35,15 @@ class Shards:
 
     def batch(self, at: Tensor, lighting: Tensor, device: torch.device | str = "cpu") -> Batch:
         """Samples `at` (B, 2), each under its lighting (B,). image and albedo (B, S, S, 3) u8 sRGB, normal and prior
-        (B, S, S, 3) int8 * 127, matte (B, S, S) u8, label (B, S, S) u8, light (B, L, 3), directions (B, L, 3)."""
+        (B, S, S, 3) int8 * 127, matte (B, S, S) u8, label (B, S, S) u8, light (B, L, 3), directions (B, L, 3); of F_R
+        transfer (B, S, S, 9) and residual (B, S, S, 27) int16 * `residual.STORED` instead of image and light."""
         out: dict[str, list[Tensor]] = {key: [] for key in self.files[0]}
         for (shard, row), k in zip(at.tolist(), lighting.tolist(), strict=True):
             for key, values in self.files[shard].items():
                 out[key].append(values[row, k] if key in ("image", "light") else values[row])
         batch = {key: torch.stack(values).to(device) for key, values in out.items()}
-        batch["light"] = batch["light"].float()
+        if "light" in batch:
+            batch["light"] = batch["light"].float()
         batch["directions"] = self.directions.to(device).expand(len(at), -1, -1)
         return batch
 
@@ -59,12 +61,11 @@ def open_shards(folder: Path, task: str, validation_shards: int = 1) -> Shards:
             f"{folder} holds {len(paths)} shards; training needs more than the {validation_shards} for validation"
         )
     files = tuple(_mapped(path, KEYS[task]) for path in paths)
-    rows = [torch.tensor([(i, row) for row in range(len(f["image"]))]) for i, f in enumerate(files)]
+    rows = [torch.tensor([(i, row) for row in range(len(f["matte"]))]) for i, f in enumerate(files)]
     held = len(paths) - validation_shards
     none = torch.zeros((0, 2), dtype=torch.int64)
-    return Shards(
-        files, _directions(folder), torch.cat(rows[:held]), torch.cat([none, *rows[held:]]), files[0]["image"].shape[1]
-    )
+    lightings = files[0]["image"].shape[1] if "image" in files[0] else 1
+    return Shards(files, _directions(folder), torch.cat(rows[:held]), torch.cat([none, *rows[held:]]), lightings)
 
 
 def _mapped(path: Path, keys: tuple[str, ...]) -> dict[str, Tensor]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from narrate_stream.nets import heads
-from narrate_stream.nets.shading import light_table, looked_up
 from narrate_stream.nets.unet import UNet
+from narrate_stream.ops.lighting import sh_basis, stage_directions
 from offline.train import losses
-from offline.train.augment import Dice, jittered_prior, photographed, untouched
+from offline.train.augment import GREY, Dice, framed, photographed, untouched
 from offline.train.data import Batch
 from offline.train.warp import unit_or_zero
 
 Numbers = dict[str, float]
 SKIN = 1
+ROBUST = 0.1  # shading: errors beyond count by their size, not its square
 Panel = tuple[str, Tensor]  # caption, (B, 3, H, W) 0..1
 
 
@@ -133,77 +136,84 @@ class Albedo:
 
 
 class Relight:
-    """F_R: the face under a light, from albedo, normals and the light's maps without shadow."""
+    """F_R: what the physical path lacks under any light, from the estimates it works with (`lightstage.lacking`)."""
 
     name = "relight"
-    main = "psnr"
-    unit = "dB"
+    main = "rmse"
+    unit = "shading by a lamp of colour 1"
 
     def prepare(self, maps: Batch, generator: torch.Generator | None) -> Batch:
-        """Light maps at the picture's exposure; in training albedo and normals are a little wrong, as they will be."""
+        """Linear albedo; in training of another colour, sometimes grey (then so is what skin throws on skin), and the
+        picture cropped."""
         out = untouched(maps)
-        table = light_table(maps["light"], maps["directions"])
-        diffuse, specular = looked_up(table, maps["normal"])
-        truth = losses.linear_from_srgb(maps["albedo"])
-        gain = exposure(maps, heads.unshadowed(truth, diffuse, specular))
+        albedo, residual = losses.linear_from_srgb(maps["albedo"]), maps["residual"]
         if generator is not None:
-            dice = Dice(len(truth), generator, truth.device)
-            wrong = jittered_prior(maps["normal"], dice)
-            wrong = torch.where(has_normal(wrong) > 0, wrong, maps["normal"])
-            given = unit_or_zero(torch.lerp(maps["normal"], wrong, dice.uniform(0, 0.8)))
-            diffuse, specular = looked_up(table, given)
-            out["normal"] = given
-            truth = truth * torch.exp(dice.normal(0.05, 3))
-        out["linear_albedo"], out["diffuse"], out["specular"] = truth, diffuse * gain, specular * gain
-        out["base"] = heads.unshadowed(truth, out["diffuse"], out["specular"]) * out["mask"]
+            dice = Dice(len(albedo), generator, albedo.device)
+            frame = framed(maps, dice)
+            out["mask"], out["valid"] = out["mask"] * frame, out["valid"] * frame
+            albedo = albedo * torch.exp(dice.normal(0.15) + dice.normal(0.05, 3))
+            grey = dice.happens(GREY)
+            albedo = torch.where(grey, albedo.mean(1, keepdim=True), albedo)
+            parts = by_colour(residual)
+            residual = torch.where(grey[..., None], parts.mean(1, keepdim=True), parts).flatten(1, 2)
+        out["linear_albedo"], out["residual"] = albedo, residual
         return out
 
     def predict(self, network: UNet, maps: Batch) -> Batch:
-        """relit (B, 3, H, W), linear and sRGB-encoded (clipped at 1 where the truth is)."""
-        parts = [maps[name] for name in ("linear_albedo", "mask", "normal", "diffuse", "specular")]
-        linear = heads.relit_of(network(heads.relight_input(*parts)).float(), maps["base"])
-        return {"relit": shown(linear, maps["image"]), "linear": linear}
+        """residual (B, 27, H, W)."""
+        given = heads.relight_input(*(maps[name] for name in ("linear_albedo", "mask", "normal", "transfer")))
+        return {"residual": heads.residual_of(network(given).float())}
 
     def loss(self, out: Batch, maps: Batch) -> Tensor:
-        """Scalar, in sRGB."""
-        weight = losses.label_weight(maps["label"], maps["valid"])
-        return losses.picture_loss(out["relit"], maps["image"], weight)
+        """Scalar: error of the shading under lamps all round, those in front most."""
+        error = under_lamps(out["residual"] - maps["residual"])
+        robust = torch.where(error.abs() < ROBUST, error.square() / ROBUST, 2 * error.abs() - ROBUST)
+        return losses.mean(robust, (maps["label"] == SKIN) * maps["valid"])
 
     def measure(self, out: Batch, maps: Batch) -> Batch:
-        """Per picture (B,): squared error and SSIM in sRGB within the matte, of the network and of the maps alone."""
-        plain = losses.srgb_from_linear(maps["base"]).clamp(0, 1)
-        relit, valid = out["relit"].clamp(0, 1), maps["valid"]
-        parts: dict[str, list[Tensor]] = {}
-        for i in range(len(relit)):
-            here = slice(i, i + 1)
-            for name, picture in (("", relit), ("plain_", plain)):
-                error = losses.mean((picture[here] - maps["image"][here]).square(), valid[here])
-                parts.setdefault(name + "error", []).append(error)
-                parts.setdefault(name + "ssim", []).append(losses.ssim(picture[here], maps["image"][here], valid[here]))
-        return {name: torch.stack(values) for name, values in parts.items()}
+        """Per skin pixel (N,): squared error of the shading under lamps, with and without the network."""
+        at = skin(maps)[:, 0]
+        rows = {"error": out["residual"] - maps["residual"], "plain": maps["residual"]}
+        return {name: under_lamps(values).square().mean(1)[at] for name, values in rows.items()}
 
     def numbers(self, parts: Batch) -> Numbers:
-        """Mean PSNR (dB), SSIM and RMSE over pictures; `plain_`: the light maps without a network."""
-        out: Numbers = {}
-        for name in ("", "plain_"):
-            error = parts[name + "error"].clamp_min(1e-8)
-            out[name + "psnr"] = float((-10 * error.log10()).mean())
-            out[name + "rmse"] = float(error.sqrt().mean())
-            out[name + "ssim"] = float(parts[name + "ssim"].mean())
-        return out
+        """RMSE of the shading under a lamp of colour 1; `plain_`: the physical path alone."""
+        error, plain = (float(parts[name].mean().sqrt()) for name in ("error", "plain"))
+        return {"rmse": error, "plain_rmse": plain, "explained": 1 - (error / plain) ** 2}
 
     def panels(self, out: Batch, maps: Batch) -> list[Panel]:
-        """albedo, light without shadow, prediction, truth, difference times 3."""
-        valid = maps["valid"]
-        return [
-            ("albedo", maps["albedo"] * valid),
-            ("no shadow", losses.srgb_from_linear(maps["base"]) * valid),
-            ("network", out["relit"] * valid),
-            ("truth", maps["image"] * valid),
-            ("error x3", (out["relit"] - maps["image"]).abs() * 3 * valid),
-        ]
+        """albedo, and by how much shading under three lamps is off (grey: not) and corrected."""
+        panels: list[Panel] = [("albedo", losses.srgb_from_linear(maps["linear_albedo"]).clamp(0, 1) * maps["valid"])]
+        for name, d in (("front", (0.0, 0.0, 1.0)), ("right", (0.9, 0.0, 0.44)), ("above", (0.0, 0.9, 0.44))):
+            basis = torch.from_numpy(math.pi * sh_basis(np.array(d))).float()
+            for word, values in (("truth", maps["residual"]), ("network", out["residual"])):
+                lit = torch.einsum("bckhw,k->bchw", by_colour(values), basis.to(values))
+                panels.append((f"{name} {word}", (0.5 + 2 * lit * maps["valid"]).clamp(0, 1)))
+        return panels
 
 
+def under_lamps(residual: Tensor) -> Tensor:
+    """(B, 27, H, W) residual in units of shading: the mean of the squares over the channels is that under lamps of
+    colour 1 all round, those behind the head a quarter as often."""
+    whole = LAMPS.to(residual)
+    return 3 * torch.einsum("ij,bcjhw->bcihw", whole, by_colour(residual)).flatten(1, 2)
+
+
+def by_colour(residual: Tensor) -> Tensor:
+    """(B, 3, 9, H, W) of (B, 27, H, W)."""
+    return residual.reshape(len(residual), 3, 9, *residual.shape[2:])
+
+
+def lamp_root() -> Tensor:
+    """(9, 9) square root of the mean of y y^T, y the coefficients of a lamp of colour 1 in a stage light's place."""
+    lights = stage_directions()
+    basis = np.pi * sh_basis(lights)
+    weight = np.where(lights[:, 2] > -0.2, 1.0, 0.25)[:, None]
+    values, vectors = np.linalg.eigh(basis.T @ (basis * weight) / weight.sum())
+    return torch.from_numpy(np.sqrt(np.maximum(values, 0))[:, None] * vectors.T).float()
+
+
+LAMPS = lamp_root()
 Task = Normals | Albedo | Relight
 TASKS: dict[str, type[Task]] = {"normals": Normals, "albedo": Albedo, "relight": Relight}
 
@@ -216,26 +226,6 @@ def skin(maps: Batch) -> Tensor:
 def has_normal(normal: Tensor) -> Tensor:
     """(B, 1, H, W) 1 where there is one."""
     return (normal.square().sum(1, keepdim=True) > 0.25).float()
-
-
-def exposure(maps: Batch, plain: Tensor) -> Tensor:
-    """(B, 1, 1, 1) gain from the stage's light to the photograph: the upper part of what the lit skin shows,
-    over what it would show without shadow (`plain`, linear). The stage exposes its pictures and keeps the light as it
-    was before."""
-    linear = losses.linear_from_srgb(maps["image"])
-    base, seen = plain.mean(1), linear.mean(1)
-    usable = (maps["label"][:, 0] == SKIN) & (maps["matte"][:, 0] > 0.9) & (linear.amax(1) < 0.97)
-    gains = []
-    for b, s, u in zip(base, seen, usable, strict=True):
-        lit = u & (b > 0.3 * torch.where(u, b, 0).amax())
-        gains.append((s[lit] / b[lit].clamp_min(1e-6)).quantile(0.75) if lit.any() else b.new_tensor(1.0))
-    return torch.stack(gains).view(-1, 1, 1, 1)
-
-
-def shown(linear: Tensor, truth: Tensor) -> Tensor:
-    """sRGB-encoded, unclipped where the truth is not (so that too bright is still corrected), clipped where it is."""
-    srgb = losses.srgb_from_linear(linear)
-    return torch.where(truth > 0.99, srgb.clamp_max(1.0), srgb)
 
 
 @dataclass(frozen=True)

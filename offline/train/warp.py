@@ -8,10 +8,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from narrate_stream.ops.lighting import rotated_sh
+from narrate_stream.ops.residual import STORED
 from offline.train.data import SIGNED, Batch
 
 SCALE = (0.85, 1.2)
@@ -35,6 +39,13 @@ class Similarity:
         c, s, m = self.angle.cos().view(to), self.angle.sin().view(to), self.mirror.view(to)
         x, y = vectors[:, 0], vectors[:, 1]
         return torch.stack([m * (c * x - s * y), s * x + c * y, vectors[:, 2]], 1)
+
+    def turned_sh(self, values: Tensor) -> Tensor:
+        """Coefficients (B, 9 k, H, W) of functions of direction, spherical harmonics, after the warp."""
+        turn = self.turned(torch.eye(3, device=values.device).expand(len(self.scale), 3, 3))
+        matrix = torch.stack([torch.from_numpy(turned_basis(r)) for r in turn.cpu().double().numpy()]).to(values)
+        parts = values.reshape(len(values), -1, 9, *values.shape[2:])
+        return torch.einsum("bij,bkjhw->bkihw", matrix, parts).reshape(values.shape)
 
     def source_from_output(self, source: int, output: int) -> Tensor:
         """(B, 2, 3) of `affine_grid`: where in a picture of `source` px a pixel of one of `output` px looks."""
@@ -62,29 +73,57 @@ def plain_similarity(count: int, scale: float = 0.9, device: torch.device | str 
     return Similarity(ones * scale, ones * 0, torch.zeros((count, 2), device=device), ones)
 
 
+def turned_basis(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(9, 9) what takes coefficients of a function of direction to those of it turned (or mirrored) by (3, 3)."""
+    return rotated_sh(np.eye(9), rotation)
+
+
 def warped(batch: Batch, similarity: Similarity, size: int) -> Batch:
     """Shard arrays (B, S, S, C) -> maps (B, C, size, size) float32: image and albedo sRGB 0..1, normal and prior unit
-    or zero, matte 0..1, inside 1 where the stage's picture reaches, label (B, 1);
+    or zero, transfer and residual harmonics, matte 0..1, inside 1 where the stage's picture reaches, label (B, 1);
     light and directions (B, L, 3)."""
-    names = [name for name in ("image", "normal", "prior", "albedo") if name in batch]
-    source = batch["image"].shape[1]
+    names = [name for name in MAPS if name in batch]
+    source = batch["matte"].shape[1]
     stack = [batch[name].to(torch.float32) for name in names] + [batch["matte"][..., None].to(torch.float32)]
-    maps = torch.cat([*stack, torch.ones_like(stack[-1])], -1).permute(0, 3, 1, 2)
+    stack.append(torch.ones_like(stack[-1]))
+    maps = torch.cat(stack, -1).permute(0, 3, 1, 2)
     theta = similarity.source_from_output(source, size)
     grid = F.affine_grid(theta, [len(maps), 1, size, size], align_corners=False)
     maps = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    out: Batch = {name: maps[:, 3 * i : 3 * i + 3] for i, name in enumerate(names)}
+    split = torch.split(maps, [part.shape[-1] for part in stack], 1)
+    parts = dict(zip([*names, "matte", "inside"], split, strict=True))
+    out: Batch = {name: MAPS[name](parts[name], similarity) for name in names}
     label = batch["label"][:, None].to(torch.float32)
     out["label"] = F.grid_sample(label, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    out["matte"], out["inside"] = maps[:, -2:-1] / 255, (maps[:, -1:] > 0.999).float()
-    for name in names:
-        if name in ("image", "albedo"):
-            out[name] = out[name] / 255
-        else:
-            out[name] = unit_or_zero(similarity.turned(out[name]) / SIGNED)
-    out["light"] = batch["light"]
+    out["matte"], out["inside"] = parts["matte"] / 255, (parts["inside"] > 0.999).float()
+    if "light" in batch:
+        out["light"] = batch["light"]
     out["directions"] = similarity.turned(batch["directions"].transpose(1, 2)).transpose(1, 2)
     return out
+
+
+def picture(stored: Tensor, _: Similarity) -> Tensor:
+    """Bytes as 0..1."""
+    return stored / 255
+
+
+def normals(stored: Tensor, similarity: Similarity) -> Tensor:
+    """Unit normals, or zero, turned with the picture."""
+    return unit_or_zero(similarity.turned(stored) / SIGNED)
+
+
+def harmonics(stored: Tensor, similarity: Similarity) -> Tensor:
+    """Coefficients turned with the picture."""
+    return similarity.turned_sh(stored)
+
+
+def residuals(stored: Tensor, similarity: Similarity) -> Tensor:
+    """The same of stored integers."""
+    return similarity.turned_sh(stored / STORED)
+
+
+MAPS = {"image": picture, "normal": normals, "prior": normals, "albedo": picture}
+MAPS |= {"transfer": harmonics, "residual": residuals}
 
 
 def unit_or_zero(normal: Tensor) -> Tensor:

@@ -1,0 +1,34 @@
+"""Two cores for one picture: what is done row by row is done in bands, side by side.
+
+OpenCV, numpy and Warp's CPU kernels let other threads run; each works on one core by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from typing import TypeVar
+
+BANDS = 2
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=1)
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(BANDS - 1, thread_name_prefix="band")
+
+
+def side_by_side(work: Callable[[T], object], bands: Sequence[T]) -> None:
+    """Calls `work` for every band, the first one in this thread; returns when all are done."""
+    waiting = [_helpers().submit(work, band) for band in bands[1:]]
+    if bands:
+        work(bands[0])
+    for done in waiting:
+        done.result()
+
+
+def rows(count: int) -> list[slice]:
+    """`count` rows as bands."""
+    return [slice(a, b) for a, b in pairwise(count * i // BANDS for i in range(BANDS + 1))]

@@ -1,0 +1,115 @@
+"""A clip seen as a whole: the second pass over what a driver saw, frame by frame, in a recorded clip.
+
+Landmarks are laid on the skin of one calm frame (`drivers.alignment`), then smoothed over time without lag. Live video
+has neither the time for the first nor the future for the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from narrate_stream.drivers.alignment import EYES, FACE, Aligner
+from narrate_stream.drivers.mesh import FOCAL_FACTOR
+from narrate_stream.ops.geometry import Camera
+from narrate_stream.ops.lift import lifted, solved_pose
+from narrate_stream.types import Frame, Motion
+
+F64 = NDArray[np.float64]
+WORKERS = 2
+AT_ONCE = 16  # frames in memory
+CALM = 0.12  # share of the moment before and of the one after in a smoothed one
+LIVELY = np.array([*EYES[0], *EYES[1], *range(FACE, FACE + 10)])
+
+
+def sharpened(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Motion) -> list[Motion | None]:
+    """What the driver saw in the `frames`, more exactly; `calm` is the one of its motions that the others are laid on.
+    Frames of
+    another size or person keep theirs; `frames` are gone through twice."""
+    marks = aligned(frames, motions, calm)
+    for first, last in runs(motions, calm):
+        marks[first:last] = smoothed(np.array(marks[first:last]))
+    return [m if at is None or m is None else relifted(m, at, calm) for m, at in zip(motions, marks, strict=True)]
+
+
+def aligned(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Motion) -> list[F64 | None]:
+    """(478, 2) landmarks of each frame on the skin of the calm one: its own, moved by what all frames say it errs."""
+    number = next(k for k, m in enumerate(motions) if m is calm)
+    aligner = Aligner(next(islice(frames, number, None)).image, calm.pixels.astype(np.float64))
+
+    def look(pair: tuple[Frame, Motion | None]) -> F64 | None:
+        frame, motion = pair
+        return aligner(frame.image, motion.pixels.astype(np.float64)) if motion and alike(motion, calm) else None
+
+    out: list[F64 | None] = []
+    with ThreadPoolExecutor(WORKERS) as pool:
+        pairs = zip(frames, motions, strict=True)
+        while block := list(islice(pairs, AT_ONCE)):
+            out += pool.map(look, block)
+    return centred(out, motions)
+
+
+def centred(marks: list[F64 | None], motions: Sequence[Motion | None]) -> list[F64 | None]:
+    """Landmarks that share the calm frame's error, moved by their mean distance from the detected ones, as it is in the
+    face: that error is then no larger than the mean of all frames'."""
+    pairs = [(at, m.pixels.astype(np.float64)) for at, m in zip(marks, motions, strict=True) if at is not None and m]
+    turns = [eye_line(at) for at, _ in pairs]
+    error = np.mean([(seen - at) @ np.linalg.inv(turn) for (at, seen), turn in zip(pairs, turns, strict=True)], axis=0)
+    return [None if at is None else at + error @ eye_line(at) for at in marks]
+
+
+def eye_line(marks: F64) -> F64:
+    """(2, 2) rows: from outer eye corner to outer eye corner, and as far across."""
+    x, y = marks[263] - marks[33]
+    return np.array([[x, y], [-y, x]])
+
+
+def alike(motion: Motion, calm: Motion) -> bool:
+    """Whether two moments show the same person in pictures of the same size."""
+    return motion.size == calm.size and motion.person == calm.person
+
+
+def runs(motions: Sequence[Motion | None], calm: Motion) -> Iterator[tuple[int, int]]:
+    """First and last + 1 of each stretch of frames that show the person of the calm one."""
+    first: int | None = None
+    for k, motion in enumerate([*motions, None]):
+        seen = motion is not None and alike(motion, calm)
+        if seen and first is None:
+            first = k
+        elif not seen and first is not None:
+            yield first, k
+            first = None
+
+
+def smoothed(marks: F64) -> F64:
+    """(N, 478, 2) every landmark but lids and irises, which move too fast, a little nearer to the mean of the moments
+    before and after."""
+    out = marks.copy()
+    between = (marks[:-2] + marks[2:]) / 2 - marks[1:-1]
+    between[:, LIVELY] = 0
+    out[1:-1] += 2 * CALM * between
+    return out
+
+
+def relifted(motion: Motion, marks: F64, calm: Motion) -> Motion:
+    """The same moment with its landmarks at `marks` (478, 2), as deep as the calm face lies there; no filter has to
+    guess any more what is noise."""
+    w, h = motion.size
+    camera = Camera(FOCAL_FACTOR * max(w, h), (w - 1) / 2, (h - 1) / 2)
+    shape = calm.landmarks.astype(np.float64)
+    start = motion.rotation.astype(np.float64), motion.translation.astype(np.float64)
+    rotation, translation = pose = solved_pose(shape, marks, camera, start)
+    face = lifted(shape, marks, camera, pose)
+    return replace(
+        motion,
+        rotation=rotation.astype(np.float32),
+        translation=translation.astype(np.float32),
+        landmarks=face.astype(np.float32),
+        pixels=marks.astype(np.float32),
+        measured=False,
+    )

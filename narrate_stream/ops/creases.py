@@ -1,0 +1,101 @@
+"""Creases of the skin that an expression deepens: where they lie on a face, their profile, and how deep they are.
+
+Each is a curve through landmarks with a profile across it; a *group* of them deepens together: forehead lines when a
+brow rises, the lines between the brows when they draw together, the fold beside the nose when a corner of the mouth
+rises, crow's feet when the skin between eye and cheek is pressed together. At rest there are none: what lines a face
+always has, its photograph shows.
+
+Convention: landmarks as MediaPipe numbers them; the first of a pair of groups is the person's right, the image's left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+Knot = tuple[int, int, float]  # from one landmark to another, and how far
+
+
+@dataclass(frozen=True)
+class Crease:
+    """A curve of knots; width: cm from its bottom to its steepest place; steep: slope there at its deepest; fold: how
+    much of a bulge stands on its outer side, which is on the left of a curve that is followed."""
+
+    knots: tuple[Knot, ...]
+    width: float
+    steep: float
+    fold: float = 0.0
+
+
+def _forehead(height: float, steep: float) -> Crease:
+    """A line across half of the forehead, at that part of the way from brow to hairline; it fades in over the middle,
+    where the other half's fades out."""
+    pairs = ((336, 338), (9, 10), (107, 109), (66, 67), (105, 103), (63, 54))
+    return Crease(tuple((a, b, height) for a, b in pairs), 0.10, steep)
+
+
+BROW = (_forehead(0.34, 0.18), _forehead(0.52, 0.21), _forehead(0.70, 0.15))
+FROWN = (Crease(((9, 108, 0.5), (9, 107, 0.55), (8, 55, 0.6)), 0.11, 0.30),)
+SMILE = (Crease(((129, 203, 0.2), (203, 203, 0), (206, 206, 0), (216, 216, 0), (216, 212, 0.55)), 0.15, 0.30, 0.7),)
+CROW = (
+    Crease(((226, 156, 0.3), (226, 156, 0.65), (156, 139, 0.1)), 0.07, 0.20),
+    Crease(((226, 143, 0.25), (226, 143, 0.65), (143, 34, 0.2)), 0.07, 0.22),
+    Crease(((226, 111, 0.45), (111, 116, 0.3), (111, 116, 0.75)), 0.07, 0.18),
+)
+GROUPS = (BROW, BROW, FROWN, SMILE, SMILE, CROW, CROW)
+RIGHT_SIDE = (True, False, None, True, False, True, False)  # None: on both
+SHALLOWEST = 0.02  # amplitude that is none
+CAVITY = 0.35  # of its steepest slope: how much light a crease keeps off its bottom
+BROWS, FOREHEAD = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336)), (10, 109, 338, 67, 297)
+CORNERS, CHEEKS, EYES, INNER = (61, 291), (117, 346), (33, 263), ((107, 336), (55, 285))
+
+
+def profile(across: NDArray[Any], crease: Crease) -> tuple[F64, F64]:
+    """Slope at distances `across` (...) cm, positive on the outer side, of a valley and, if it is a fold, a bulge
+    beyond it; and the share of light that the valley keeps off."""
+    d = np.asarray(across, np.float64) / crease.width
+    valley, bulge = np.exp(-0.5 * d * d), np.exp(-0.5 * ((d - 2.4) / 1.7) ** 2)
+    slope = d * valley - crease.fold * (d - 2.4) / 1.7**2 * bulge
+    return slope * (crease.steep / np.exp(-0.5)), CAVITY * crease.steep * valley
+
+
+def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float32]:
+    """(G,) 0..1 how deep each group is on a face of landmarks neutral (>= 468, 3) cm, moved by offsets (468, 3)."""
+    rest: F64 = neutral[:468].astype(np.float64)
+    now: F64 = rest + offsets
+    forehead = offsets[list(FOREHEAD), 1].mean()
+    rise = [eased(float(offsets[list(b), 1].mean() - forehead), 0.12, 0.85) for b in BROWS]
+    frown = eased(1 - min(_pressed(rest, now, a, b) for a, b in INNER), 0.05, 0.20)
+    smile, crow = [], []
+    for corner, cheek, eye, side in zip(CORNERS, CHEEKS, EYES, (-1, 1), strict=True):
+        aside, up = offsets[corner, 0] * side, offsets[corner, 1]
+        smile.append(eased(float(0.6 * aside + up), 0.15, 1.0))
+        crow.append(eased(1 - _pressed(rest, now, eye, cheek), 0.04, 0.20))
+    return np.array([*rise, frown, *smile, *crow], np.float32)
+
+
+def _pressed(rest: F64, now: F64, a: int, b: int) -> float:
+    """The distance of two landmarks over the one at rest."""
+    return float(np.linalg.norm(now[a] - now[b]) / max(float(np.linalg.norm(rest[a] - rest[b])), 1e-6))
+
+
+def eased(value: float, begin: float, whole: float) -> float:
+    """0 up to `begin`, 1 from `whole` on, smooth between."""
+    t = min(max((value - begin) / (whole - begin), 0.0), 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def curve_points(marks: NDArray[Any], knots: tuple[Knot, ...], count: int = 48) -> F64:
+    """(count, 2) points along a curve through its knots on marks (>= 468, 2), evenly by knot (Catmull and Rom)."""
+    p = np.array([marks[a] * (1 - t) + marks[b] * t for a, b, t in knots], np.float64)
+    p = np.concatenate([[2 * p[0] - p[1]], p, [2 * p[-1] - p[-2]]])
+    s = np.linspace(0, len(knots) - 1, count)
+    i = np.minimum(s.astype(int), len(knots) - 2)
+    t = (s - i)[:, None]
+    a, b, c, d = (p[i + k] for k in range(4))
+    made = 2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
+    return np.asarray(0.5 * made, np.float64)

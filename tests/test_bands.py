@@ -1,0 +1,37 @@
+"""Work in bands: all of it is done, side by side, and errors come through."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from narrate_stream.bands import BANDS, rows, side_by_side
+
+
+def test_every_band_is_worked_on_once_and_beside_the_others() -> None:
+    seen: list[tuple[int, int]] = []
+    meeting = threading.Barrier(BANDS, timeout=20)
+
+    def work(band: int) -> None:
+        meeting.wait()
+        seen.append((band, threading.get_ident()))
+
+    side_by_side(work, range(BANDS))
+    assert sorted(band for band, _ in seen) == list(range(BANDS))
+    assert len({thread for _, thread in seen}) == BANDS
+    side_by_side(work, [])
+
+
+def test_an_error_in_any_band_is_raised() -> None:
+    def work(band: int) -> None:
+        if band == BANDS - 1:
+            raise ValueError("band")
+
+    with pytest.raises(ValueError, match="band"):
+        side_by_side(work, range(BANDS))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 512])
+def test_rows_are_shared_out_whole(count: int) -> None:
+    assert [i for some in rows(count) for i in range(some.start, some.stop)] == list(range(count))

@@ -1,0 +1,166 @@
+"""Creases: none at rest, deeper with the expression, where a face has them; live as in the reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from narrate_stream.bundle import HybridModel
+from narrate_stream.creases import Creases, enlarged, tilted
+from narrate_stream.drivers.script import posed_motion
+from narrate_stream.fusion import head_framing
+from narrate_stream.lightmap import LightMap
+from narrate_stream.ops.creases import BROW, FROWN, GROUPS, SMILE, Crease, amplitudes, curve_points, eased, profile
+from narrate_stream.ops.lighting import Lighting, shade_normals, sun
+from narrate_stream.presence import still_motion
+from narrate_stream.relighters import ExactRelighter, LightMapRelighter
+from narrate_stream.renderer import Renderer
+from narrate_stream.retarget import Retargeter
+from narrate_stream.shading import Shading
+from narrate_stream.types import AvatarMotion
+
+RAISED = {"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0}
+NAMES = ("brow right", "brow left", "frown", "smile right", "smile left", "crow right", "crow left")
+
+
+def moved(model: HybridModel, face: dict[str, float]) -> AvatarMotion:
+    retarget = Retargeter(model)
+    retarget.calibrate(posed_motion(np.zeros(6), (64, 64)))
+    for _ in range(30):
+        motion = retarget(posed_motion(np.zeros(6), (64, 64), face), 1 / 30)
+    return motion
+
+
+@pytest.mark.parametrize(
+    ("face", "deep"),
+    [
+        ({}, set()),
+        ({"jawOpen": 0.8}, set()),
+        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, set()),
+        (RAISED, {"brow right", "brow left"}),
+        ({"browDownLeft": 1.0, "browDownRight": 1.0}, {"frown"}),
+        ({"mouthSmileLeft": 1.0}, {"smile left"}),
+        ({"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0}, {"smile right", "smile left"}),
+        ({"cheekSquintLeft": 1.0, "mouthSmileLeft": 0.4}, {"crow left"}),
+    ],
+)
+def test_an_expression_deepens_its_own_creases(model: HybridModel, face: dict[str, float], deep: set[str]) -> None:
+    found = dict(zip(NAMES, amplitudes(model.neutral, moved(model, face).offsets), strict=True))
+    assert {name for name, a in found.items() if a > 0.5} >= deep
+    others = {name: float(a) for name, a in found.items() if name not in deep and not name.startswith("crow")}
+    assert max(others.values()) < 0.5, others
+    assert max(found.values()) <= 1
+    if not face or "jawOpen" in face or "eyeBlinkLeft" in face:
+        assert max(others.values()) == 0
+
+
+def test_a_face_at_rest_has_none_and_half_an_expression_has_less(model: HybridModel) -> None:
+    renderer = Renderer(model, head_framing(model, 128))
+    assert renderer(still_motion()).creases.shape == (0,)
+    assert not renderer(still_motion()).creased
+    depths = [renderer(moved(model, dict.fromkeys(RAISED, s))).creases[:2].mean() for s in (0.25, 0.5, 1.0)]
+    assert 0 < depths[0] < depths[1] < depths[2]
+
+
+def test_a_valley_is_steepest_at_its_width_and_a_fold_stands_on_one_side() -> None:
+    across = np.linspace(-1, 1, 2001)
+    line, fold = Crease((), 0.1, 0.2), Crease((), 0.1, 0.2, 0.7)
+    slope, kept_off = profile(across, line)
+    assert slope == pytest.approx(-slope[::-1])
+    assert slope.max() == pytest.approx(0.2, abs=1e-4)
+    assert across[slope.argmax()] == pytest.approx(0.1, abs=2e-3)
+    assert kept_off.argmax() == 1000
+    height = np.cumsum(profile(across, fold)[0])
+    assert height[1000:].max() > 0.3 * -height.min() > 10 * height[:900].max()
+
+
+def test_a_crease_tilts_the_surface_toward_its_bottom() -> None:
+    """A level line: above it the surface looks down, below it up; a curve that goes left has its outer side below."""
+    points = np.column_stack([np.linspace(10, 90, 48), np.full(48, 30.0)])
+    y, x = np.mgrid[0:61, 0:101].astype(float)
+    tilt = tilted(Crease((), 0.2, 0.3), points, np.stack([x, y], -1), 20.0, 1.0)
+    assert tilt[26, 50] == pytest.approx([0, -0.3, tilt[26, 50, 2]], abs=0.01)
+    assert tilt[34, 50, 1] == pytest.approx(0.3, abs=0.01)
+    assert tilt[30, 50, 2] > 0.05
+    assert not tilt[:, :5].any()
+    assert abs(tilt[26, 13, 1]) < 0.05  # it ends softly
+    fold, other = (
+        tilted(Crease((), 0.2, 0.3, 0.7), points, np.stack([x, y], -1), 20.0, side)[..., 1] for side in (1.0, -1.0)
+    )
+    assert fold == pytest.approx(-other[::-1], abs=1e-9)
+    assert fold[42:, 50].min() < -0.02  # beyond the bulge it falls again
+    assert abs(fold[:16, 50]).max() < 0.01
+
+
+def test_creases_lie_where_a_face_has_them(model: HybridModel) -> None:
+    creases = Creases(model, model.texture.shape)
+    marks = model.source[:468, :2]
+    centres = []
+    for field in creases.fields:
+        y, x = np.nonzero(np.abs(field.tilt[..., :2]).max(-1) > 0.05)
+        centres.append([x.mean() + field.box[1].start, y.mean() + field.box[0].start])
+    (right, left), frown, smiles, crows = centres[:2], centres[2], centres[3:5], centres[5:]
+    assert marks[10, 1] < right[1] < marks[105, 1]
+    assert right[0] < marks[151, 0] < left[0]
+    assert marks[107, 0] < frown[0] < marks[336, 0]
+    for (x, y), corner, wing in zip(smiles, (61, 291), (129, 358), strict=True):
+        assert marks[wing, 1] < y < marks[corner, 1] + 5
+        assert abs(x - marks[4, 0]) > 0.9 * abs(marks[wing, 0] - marks[4, 0])
+    assert crows[0][0] < marks[33, 0]
+    assert crows[1][0] > marks[263, 0]
+    assert len(creases.fields) == len(GROUPS)
+    assert not creases.tilt(np.zeros(0, np.float32)).any()
+
+
+def test_slopes_are_how_light_changes_with_a_tilt(model: HybridModel) -> None:
+    lighting, shading = sun(50, 20), Shading(model)
+    gbuffer = Renderer(model, head_framing(model, 128))(still_motion())
+    right, up = LightMap(model, shading).slopes(gbuffer, lighting)
+    normals, (_, (seen,)) = shading.atlas.normals, shading.atlas.received(shading.body(lighting))
+    lit = (seen > 0.99) & (shading.atlas.head > 0.99) & np.abs(right).any(-1)
+    assert lit.sum() > 100
+    n = normals[lit]
+    for found, step in ((right[lit], [0.2, 0, 0]), (up[lit], [0, 0.2, 0])):
+        sides = [n + s * np.array(step) for s in (1, -1)]
+        a, b = (shade_normals(lighting, side / np.linalg.norm(side, axis=1, keepdims=True)) for side in sides)
+        assert found == pytest.approx((a - b) / 0.4 / (shade_normals(lighting, n) + 0.03), abs=0.02)
+
+
+@pytest.mark.parametrize("light", ["lamp", "original", "between"])
+def test_the_live_light_creases_as_the_reference_does(model: HybridModel, light: str) -> None:
+    lighting = {
+        "lamp": sun(45, 45),
+        "original": Lighting("original", original=True),
+        "between": replace(sun(45, 45), share=0.5),
+    }[light]
+    smile = RAISED | {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0}
+    gbuffer = Renderer(model, head_framing(model, 384))(moved(model, smile), albedo=not lighting.original)
+    smooth = replace(gbuffer, creases=np.zeros(0, np.float32))
+    changes = []
+    for relighter in (LightMapRelighter(model), ExactRelighter(model)):
+        creased, plain = (relighter(g, lighting)[0].astype(int) for g in (gbuffer, smooth))
+        changes.append(np.where(gbuffer.covered[..., None], creased - plain, 0).mean(-1))
+    live, exact = changes
+    strong = np.abs(exact) > 4
+    assert strong.sum() > 60
+    assert np.corrcoef(live[strong], exact[strong])[0, 1] > 0.8
+    assert 0.6 < np.abs(live[strong]).mean() / np.abs(exact[strong]).mean() < 1.5
+
+
+def test_a_box_is_enlarged_as_the_whole_is() -> None:
+    small = np.random.default_rng(0).random((26, 19, 3)).astype(np.float32)
+    whole = cv2.resize(small, (53, 70))
+    box = np.s_[11:60, 7:41]
+    assert enlarged(small, (70, 53), box) == pytest.approx(whole[box], abs=0.03)  # its weights are multiples of 1/32
+
+
+def test_curves_go_through_their_knots_and_ease_is_smooth() -> None:
+    marks = np.random.default_rng(1).random((468, 2)) * 100
+    for crease in (*BROW, *FROWN, *SMILE):
+        points = curve_points(marks, crease.knots, 4 * (len(crease.knots) - 1) + 1)
+        knots = [marks[a] * (1 - t) + marks[b] * t for a, b, t in crease.knots]
+        assert points[::4] == pytest.approx(np.array(knots))
+    assert [eased(v, 0.2, 0.6) for v in (0.0, 0.2, 0.4, 0.6, 2.0)] == pytest.approx([0, 0, 0.5, 1, 1])
