@@ -13,7 +13,7 @@ from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
-from offline import complete, layers, mouthbag, outline, parts, rig, sheets, shell, side
+from offline import complete, layers, mouth, outline, parts, rig, sheets, shell, side
 from offline.bake import pack_surface
 from offline.geometry import Surface
 from offline.headfit import HeadFit
@@ -61,10 +61,10 @@ def assemble_mesh(
                 mesh, fit, marks, portrait.camera, cell, place, iris="iris" in cell.name, right="right" in cell.name
             )
     if opening <= OPEN_MOUTH:
-        mouthbag.add_lip_insides(mesh, fit, marks, portrait.camera)
+        mouth.add_lip_insides(mesh, fit, marks, portrait.camera)
     named = {c.name: c for c in cells}
     if opening < WIDE_MOUTH:  # a mouth that is wide open already shows all that is in it
-        mouthbag.add_mouth_bag(mesh, fit, marks, portrait.camera, named["mouth cavity"], by_name["mouth cavity"])
+        mouth.add_mouth_bag(mesh, fit, marks, portrait.camera, named["mouth cavity"], by_name["mouth cavity"])
     rig.add_mouth(mesh, fit, portrait.camera, named, by_name)
     return mesh.finish(), cells, places, height
 

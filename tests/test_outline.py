@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera, rotation_from_angles
-from offline import mouthbag, outline
+from offline import mouth, outline
 from offline.facemesh import face_topology
 from offline.parts import MeshParts
 
@@ -89,11 +89,11 @@ def test_closed_lips_hang_inward_and_follow_their_own_lip() -> None:
     points = canonical().landmarks + HERE
     marks = np.column_stack([CAMERA.project(points), points[:, 2]])
     parts = MeshParts()
-    mouthbag.add_lip_insides(parts, FaceFit(np.eye(3), HERE, points, 0.0), marks, CAMERA)
+    mouth.add_lip_insides(parts, FaceFit(np.eye(3), HERE, points, 0.0), marks, CAMERA)
     mesh = parts.finish()
     n = len(mesh["vertices"]) // 3
     deep = mesh["vertices"][:n, 2] - mesh["vertices"][2 * n :, 2]
-    assert deep == pytest.approx(np.full(n, mouthbag.LIP_DEEP[2] - mouthbag.LIP_DEEP[0]), abs=0.01)
+    assert deep == pytest.approx(np.full(n, mouth.LIP_DEEP[2] - mouth.LIP_DEEP[0]), abs=0.01)
     rig = sp.csr_matrix((mesh["rig_value"], mesh["rig_index"], mesh["rig_indptr"]), (3 * n, 468))
     assert np.asarray(rig.sum(1)).ravel() == pytest.approx(np.ones(3 * n), abs=0.05)
 

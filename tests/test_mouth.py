@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera
-from offline import mouthbag
+from offline import mouth
 from offline.facemesh import boundary_edges
 from offline.layers import Cell
 from offline.parts import MeshParts
@@ -23,10 +23,10 @@ def test_the_bag_behind_the_lips_is_closed_and_moves_with_them() -> None:
     marks = np.column_stack([camera.project(fit.points), np.zeros(478)])
     cavity = Cell("mouth cavity", np.zeros((20, 30, 3), np.float32), np.ones((20, 30), np.float32), (0, 0), 0.1)
     parts = MeshParts()
-    mouthbag.add_mouth_bag(parts, fit, marks, camera, cavity, (100, 200))
+    mouth.add_mouth_bag(parts, fit, marks, camera, cavity, (100, 200))
     mesh = parts.finish()
     edges = boundary_edges(mesh["triangles"])
-    count = len(mesh["vertices"]) // len(mouthbag.BAG)
+    count = len(mesh["vertices"]) // len(mouth.BAG)
     last = np.arange(len(mesh["vertices"])) >= len(mesh["vertices"]) - count
     rim = edges[~last[edges].all(1)]
     assert (rim < count).all()  # open only at the lips; its end is nearly a point
