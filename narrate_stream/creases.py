@@ -21,7 +21,7 @@ from narrate_stream.types import Array
 F64 = NDArray[np.float64]
 REACH = 6.0  # widths of a crease, beyond which it does nothing
 TAPER = 0.25  # of a curve, in which it begins and ends
-RANGE = (0.45, 1.5)  # how far creases may darken and brighten
+RANGE = (0.4, 1.5)  # how far creases may darken and brighten
 
 
 @dataclass(frozen=True)

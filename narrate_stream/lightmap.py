@@ -103,7 +103,7 @@ class LightMap:
         self._lamps, self._own = (Layers(body, face, head.shape) for _ in range(2))
         creased = np.zeros(head.shape, np.bool_)
         for field in Creases(model, head.shape).fields:
-            creased[field.box] = True
+            creased[field.box] |= bool(field.tilt[..., :2].any())  # what only darkens asks for no slopes
         within = texels[(creased & (head > 0)).ravel()[texels]]
         self._creased = banded(shading.atlas, within, head, dark)
         self._slopes = [vectors(np.zeros((head.size, 3))) for _ in range(2)]

@@ -30,6 +30,7 @@ JAW = (14, 87, 317, 17)
 JAW_INDEX = np.array(JAW)
 UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX = (np.array(a) for a in (UPPER_LIDS, LOWER_LIDS, LID_FOLDS))
 LID_OVERLAP, LID_LIFT = 0.28, 0.08  # cm by which a shut lower lid goes on behind the upper one: its soft rim is hidden
+LID_TRAVEL, FOLD_FOLLOWS = 0.92, 0.8  # the upper lid's part of a closing; of its way, what the skin above it goes
 WIDE_EYES = 0.4  # of the portrait's own opening: how much farther its lids go apart, approached softly
 SHUT, NEARLY_SHUT = 0.06, 0.15  # lid openings over eye width: what the detector reports for shut eyes; where it errs
 WINK, TOGETHER = (0.6, 0.9), 0.8  # openness of the wider eye from which the other winks; how much else they share
@@ -233,16 +234,18 @@ class Retargeter:
 
     def _lids_set(self, offsets: F64, share: F64) -> F64:
         """Lids that close stand as far apart as the driver's do, in the portrait's own measure (`share` (2,) of the
-        opening at rest); shut, the upper one passes before the lower one."""
-        own, u, low = self.model.neutral, UPPER_LID_INDEX, LOWER_LID_INDEX
+        opening at rest); shut, the upper one passes before the lower one. Its skin comes along: stretched between fold
+        and edge, the portrait's lashes would stand over shut eyes as a broad dark band, like an open slit."""
+        own, u, low, fold = self.model.neutral, UPPER_LID_INDEX, LOWER_LID_INDEX, LID_FOLD_INDEX
         rest = own[u, 1] - own[low, 1]
         now = rest + offsets[u, 1] - offsets[low, 1]
         shut = np.clip(1 - share / 0.25, 0, 1)[:, None]
         sure = np.clip((0.8 - share) / 0.4, 0, 1)[:, None]
         widest = rest + softly(now - rest, WIDE_EYES * np.maximum(rest, 0.2))
         excess = np.where(now > rest, now - widest, (now - rest * share[:, None]) * sure)
-        offsets[u, 1] -= 0.85 * excess
-        offsets[low, 1] += 0.15 * excess + LID_OVERLAP * shut
+        offsets[u, 1] -= LID_TRAVEL * excess
+        offsets[low, 1] += (1 - LID_TRAVEL) * excess + LID_OVERLAP * shut
+        offsets[fold, 1] += sure * np.minimum(FOLD_FOLLOWS * offsets[u, 1] - offsets[fold, 1], 0)
         offsets[u, 2] += LID_LIFT * shut
         offsets[low, 2] -= LID_LIFT * shut
         return offsets

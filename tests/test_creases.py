@@ -13,17 +13,38 @@ from narrate_stream.creases import Creases, enlarged, tilted
 from narrate_stream.drivers.script import posed_motion
 from narrate_stream.fusion import head_framing
 from narrate_stream.lightmap import LightMap
-from narrate_stream.ops.creases import BROW, FROWN, GROUPS, SMILE, Crease, amplitudes, curve_points, eased, profile
+from narrate_stream.ops.creases import (
+    BROW,
+    FROWN,
+    GROUPS,
+    LASH,
+    SMILE,
+    Crease,
+    amplitudes,
+    curve_points,
+    eased,
+    profile,
+)
 from narrate_stream.ops.lighting import Lighting, shade_normals, sun
 from narrate_stream.presence import still_motion
 from narrate_stream.relighters import ExactRelighter, LightMapRelighter
 from narrate_stream.renderer import Renderer
-from narrate_stream.retarget import Retargeter
+from narrate_stream.retarget import LOWER_LIDS, UPPER_LIDS, Retargeter
 from narrate_stream.shading import Shading
 from narrate_stream.types import AvatarMotion
 
 RAISED = {"browInnerUp": 1.0, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0}
-NAMES = ("brow right", "brow left", "frown", "smile right", "smile left", "crow right", "crow left")
+NAMES = (
+    "brow right",
+    "brow left",
+    "frown",
+    "smile right",
+    "smile left",
+    "crow right",
+    "crow left",
+    "lash right",
+    "lash left",
+)
 
 
 def moved(model: HybridModel, face: dict[str, float]) -> AvatarMotion:
@@ -39,7 +60,9 @@ def moved(model: HybridModel, face: dict[str, float]) -> AvatarMotion:
     [
         ({}, set()),
         ({"jawOpen": 0.8}, set()),
-        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, set()),
+        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, {"lash right", "lash left"}),
+        ({"eyeBlinkLeft": 1.0}, {"lash left"}),
+        ({"eyeSquintLeft": 0.5, "eyeSquintRight": 0.5}, set()),
         (RAISED, {"brow right", "brow left"}),
         ({"browDownLeft": 1.0, "browDownRight": 1.0}, {"frown"}),
         ({"mouthSmileLeft": 1.0}, {"smile left"}),
@@ -55,6 +78,15 @@ def test_an_expression_deepens_its_own_creases(model: HybridModel, face: dict[st
     assert max(found.values()) <= 1
     if not face or "jawOpen" in face or "eyeBlinkLeft" in face:
         assert max(others.values()) == 0
+
+
+def test_lashes_of_a_portrait_with_shut_eyes_are_not_drawn_again(model: HybridModel) -> None:
+    face, none = model.neutral[:468].copy(), np.zeros((468, 3))
+    for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
+        face[list(upper), 1] = face[list(lower), 1]
+    assert not amplitudes(face, none)[7:].any()
+    none[[159, 386], 1] = -0.1  # lids that tremble
+    assert not amplitudes(face, none)[7:].any()
 
 
 def test_a_face_at_rest_has_none_and_half_an_expression_has_less(model: HybridModel) -> None:
@@ -99,7 +131,7 @@ def test_creases_lie_where_a_face_has_them(model: HybridModel) -> None:
     creases = Creases(model, model.texture.shape)
     marks = model.source[:468, :2]
     centres = []
-    for field in creases.fields:
+    for field in creases.fields[:7]:
         y, x = np.nonzero(np.abs(field.tilt[..., :2]).max(-1) > 0.05)
         centres.append([x.mean() + field.box[1].start, y.mean() + field.box[0].start])
     (right, left), frown, smiles, crows = centres[:2], centres[2], centres[3:5], centres[5:]
@@ -111,8 +143,30 @@ def test_creases_lie_where_a_face_has_them(model: HybridModel) -> None:
         assert abs(x - marks[4, 0]) > 0.9 * abs(marks[wing, 0] - marks[4, 0])
     assert crows[0][0] < marks[33, 0]
     assert crows[1][0] > marks[263, 0]
+    for field, corners, lid in zip(creases.fields[7:], ((33, 133), (362, 263)), (159, 386), strict=True):
+        y, x = np.nonzero(field.tilt[..., 2] > 0.9 * LASH[0].dark)
+        assert y.mean() + field.box[0].start == pytest.approx(marks[lid, 1], abs=4)
+        assert marks[corners[0], 0] < x.mean() + field.box[1].start < marks[corners[1], 0]
+        assert not field.tilt[..., :2].any()
     assert len(creases.fields) == len(GROUPS)
     assert not creases.tilt(np.zeros(0, np.float32)).any()
+
+
+@pytest.mark.parametrize("light", ["lamp", "original"])
+def test_shut_lids_meet_in_a_dark_line(model: HybridModel, light: str) -> None:
+    """As in a shut eye's picture: where the lids meet it is darker than a few pixels above and below, in any light."""
+    lighting = sun(0, 20) if light == "lamp" else Lighting("original", original=True)
+    motion = moved(model, {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})
+    renderer = Renderer(model, head_framing(model, 384))
+    gbuffer = renderer(motion, albedo=not lighting.original)
+    rim = renderer.camera.project(renderer.deform(motion)[[160, 159, 158, 387, 386, 385]]).round().astype(int)
+    for relighter in (LightMapRelighter(model), ExactRelighter(model)):
+        with_line, without = (
+            relighter(g, lighting)[0].mean(-1) for g in (gbuffer, replace(gbuffer, creases=np.zeros(0, np.float32)))
+        )
+        change = np.array([[with_line[y + d, x] / without[y + d, x] for d in range(-12, 5)] for x, y in rim])
+        assert change.min(1).max() < 0.85
+        assert change[:, :3] == pytest.approx(1, abs=0.03)
 
 
 def test_slopes_are_how_light_changes_with_a_tilt(model: HybridModel) -> None:

@@ -16,6 +16,7 @@ from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angl
 from narrate_stream.ops.limits import BELIEVABLE, MOST
 from narrate_stream.retarget import (
     GAZE_LIMIT,
+    LID_FOLDS,
     LID_OVERLAP,
     LOWER_LIDS,
     UPPER_LIDS,
@@ -105,6 +106,9 @@ def test_a_blink_closes_the_portraits_eyes(retarget: Retargeter, model: HybridMo
     assert gap == pytest.approx([-LID_OVERLAP, -LID_OVERLAP], abs=0.12)
     assert (out.offsets[list(UPPER_LIDS[0]), 2] > out.offsets[list(LOWER_LIDS[0]), 2] + 0.1).all()  # it lies before it
     assert (own > 0.35).all()
+    for lid, fold in zip(UPPER_LIDS, LID_FOLDS, strict=True):  # the skin with the lashes is hardly stretched
+        way, after = -out.offsets[list(lid), 1].mean(), -out.offsets[list(fold), 1].mean()
+        assert 0.7 * way < after < 0.9 * way
     one = model.neutral.copy()
     one[:468] += settled(retarget, face({"eyeBlinkLeft": 1})).offsets
     assert lid_openings(one)[0] == pytest.approx(own[0], rel=0.05)

@@ -2,8 +2,9 @@
 
 Each is a curve through landmarks with a profile across it; a *group* of them deepens together: forehead lines when a
 brow rises, the lines between the brows when they draw together, the fold beside the nose when a corner of the mouth
-rises, crow's feet when the skin between eye and cheek is pressed together. At rest there are none: what lines a face
-always has, its photograph shows.
+rises, crow's feet when the skin between eye and cheek is pressed together; and no crease, but drawn the same way, the
+dark line of the lashes when an upper lid falls. At rest there are none: what lines a face always has, its photograph
+shows.
 
 Convention: landmarks as MediaPipe numbers them; the first of a pair of groups is the person's right, the image's left.
 """
@@ -23,12 +24,14 @@ Knot = tuple[int, int, float]  # from one landmark to another, and how far
 @dataclass(frozen=True)
 class Crease:
     """A curve of knots; width: cm from its bottom to its steepest place; steep: slope there at its deepest; fold: how
-    much of a bulge stands on its outer side, which is on the left of a curve that is followed."""
+    much of a bulge stands on its outer side, which is on the left of a curve that is followed; dark: share of light
+    that it keeps off, beyond what a valley so steep does."""
 
     knots: tuple[Knot, ...]
     width: float
     steep: float
     fold: float = 0.0
+    dark: float = 0.0
 
 
 def _forehead(height: float, steep: float) -> Crease:
@@ -46,11 +49,14 @@ CROW = (
     Crease(((226, 143, 0.25), (226, 143, 0.65), (143, 34, 0.2)), 0.07, 0.22),
     Crease(((226, 111, 0.45), (111, 116, 0.3), (111, 116, 0.75)), 0.07, 0.18),
 )
-GROUPS = (BROW, BROW, FROWN, SMILE, SMILE, CROW, CROW)
-RIGHT_SIDE = (True, False, None, True, False, True, False)  # None: on both
+RIM = (33, 246, 161, 160, 159, 158, 157, 173, 133)  # free edge of the right upper lid
+LASH = (Crease(tuple((i, i, 0.0) for i in RIM), 0.12, 0.0, dark=0.6),)
+GROUPS = (BROW, BROW, FROWN, SMILE, SMILE, CROW, CROW, LASH, LASH)
+RIGHT_SIDE = (True, False, None, True, False, True, False, True, False)  # None: on both
 SHALLOWEST = 0.02  # amplitude that is none
 CAVITY = 0.35  # of its steepest slope: how much light a crease keeps off its bottom
 BROWS, FOREHEAD = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336)), (10, 109, 338, 67, 297)
+LIDS = ((160, 159, 158), (144, 145, 153)), ((387, 386, 385), (373, 374, 380))  # upper and lower, their middle
 CORNERS, CHEEKS, EYES, INNER = (61, 291), (117, 346), (33, 263), ((107, 336), (55, 285))
 
 
@@ -60,7 +66,7 @@ def profile(across: NDArray[Any], crease: Crease) -> tuple[F64, F64]:
     d = np.asarray(across, np.float64) / crease.width
     valley, bulge = np.exp(-0.5 * d * d), np.exp(-0.5 * ((d - 2.4) / 1.7) ** 2)
     slope = d * valley - crease.fold * (d - 2.4) / 1.7**2 * bulge
-    return slope * (crease.steep / np.exp(-0.5)), CAVITY * crease.steep * valley
+    return slope * (crease.steep / np.exp(-0.5)), (CAVITY * crease.steep + crease.dark) * valley
 
 
 def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float32]:
@@ -75,7 +81,14 @@ def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float
         aside, up = offsets[corner, 0] * side, offsets[corner, 1]
         smile.append(eased(float(0.6 * aside + up), 0.15, 1.0))
         crow.append(eased(1 - _pressed(rest, now, eye, cheek), 0.04, 0.20))
-    return np.array([*rise, frown, *smile, *crow], np.float32)
+    # of the way to go; of eyes that are shut in the portrait there is none, and their lashes are in its picture
+    lash = [eased((_gap(rest, lids) - _gap(now, lids)) / max(_gap(rest, lids), 0.3), 0.35, 1.0) for lids in LIDS]
+    return np.array([*rise, frown, *smile, *crow, *lash], np.float32)
+
+
+def _gap(face: F64, lids: tuple[tuple[int, ...], tuple[int, ...]]) -> float:
+    """cm by which upper and lower lid stand apart; below 0 where shut ones overlap."""
+    return float((face[list(lids[0]), 1] - face[list(lids[1]), 1]).mean())
 
 
 def _pressed(rest: F64, now: F64, a: int, b: int) -> float:
