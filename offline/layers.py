@@ -232,9 +232,9 @@ def cavity_cell(unit: float, width: float, level: float) -> Cell:
     w, h = max(8, int(width * unit)), max(8, int(6.0 * unit))
     y = np.linspace(0, 1, h, dtype=np.float32)[:, None, None]
     x = np.linspace(-1, 1, w, dtype=np.float32)[None, :, None]
-    flesh = np.array([112, 46, 46], np.float32) * (0.45 + 0.55 * level / 200)
+    flesh = np.array([128, 58, 56], np.float32) * (0.45 + 0.55 * level / 200)
     throat = np.exp(-((x / 0.55) ** 2) - ((y - 0.42) / 0.24) ** 2)
-    colour = flesh * (0.5 + 0.3 * y) * (1 - 0.82 * throat)
+    colour = flesh * (0.5 + 0.3 * y) * (1 - 0.7 * throat)
     return Cell("mouth cavity", np.asarray(colour, np.float32), np.ones((h, w), np.float32), (0, 0), 0.1)
 
 
@@ -246,9 +246,9 @@ def tongue_cell(unit: float, level: float) -> Cell:
     top = np.clip((y - 0.30 * (1 - np.sqrt(np.clip(1 - x**2, 0, 1)))) / 0.10, 0, 1) * (np.abs(x) < 1)
     side = np.clip((1 - np.abs(x)) / 0.12, 0, 1)
     groove = 1 - 0.16 * np.exp(-((x / 0.10) ** 2)) * np.clip(y * 1.4, 0, 1)
-    base = np.array([176, 92, 92], np.float32) * (0.5 + 0.5 * level / 200)
+    base = np.array([198, 104, 100], np.float32) * (0.5 + 0.5 * level / 200)
     depth = np.clip(y / 0.9, 0, 1)  # its back lies in the dark
-    shade = (0.22 + 0.62 * depth * depth * (3 - 2 * depth)) * (0.72 + 0.28 * side) * groove
+    shade = (0.4 + 0.5 * depth * depth * (3 - 2 * depth)) * (0.72 + 0.28 * side) * groove
     return Cell(
         "tongue", np.asarray(base * shade[..., None], np.float32), np.asarray(top * side, np.float32), (0, 0), 0.35
     )

@@ -27,6 +27,7 @@ EVENINGS = 12  # rounds of averaging where the unseen half begins
 RIGHT, LEFT = 1, 2
 TEETH_SHOW = 0.45  # cm that the upper teeth reach below the lip, at which they show as soon as lips part
 CAVITY_UNDER = 0.42  # of the way from the lower lip to the chin that the inside of the mouth goes down behind it
+TONGUE_RISE = 1.2  # cm: how far a tongue reaches above the lower lip; it fills the lower half of a wide mouth
 
 
 def add_face(
@@ -183,7 +184,7 @@ def add_mouth(
     under = CAVITY_UNDER * (low[1] - fit.head(fit.points[[152]])[0, 1])
     put("mouth cavity", inner + 4.4, up[1] + 1.2, low[1] - under, 2.7, open_ratio, narrow=0.5)
     if "tongue" in cells:
-        put("tongue", min(3.8, inner * 0.85), low[1] + 0.75, low[1] - under, 1.6, 0.9)
+        put("tongue", min(4.0, inner * 0.9), low[1] + TONGUE_RISE, low[1] - under, 1.6, 0.9)
         put(
             "lower teeth",
             min(2 * sum(TEETH_LOWER), 0.85 * inner),
