@@ -20,9 +20,10 @@ from offline.facemesh import LANDMARKS, face_topology
 from offline.geometry import Surface
 from offline.layers import INNER_LOWER, INNER_UPPER, TEETH_LOWER, TEETH_UPPER, Cell
 from offline.outline import jaw_rim
-from offline.parts import F64, TURNED, MeshParts, grid_triangles, sample
+from offline.parts import F64, TURNED, MeshParts, grid_triangles, sample, smoothstep
 
 FEATHER = 1.6  # canvas pixels (at 1024) over which the rims of lids and lips fade
+NEAR, FAR = 0.8, 2.4  # cm between the landmarks' depth and the fine one, over which that loses its say
 EVENINGS = 12  # rounds of averaging where the unseen half begins
 RIGHT, LEFT = 1, 2
 TEETH_SHOW = 0.45  # cm that the upper teeth reach below the lip, at which they show as soon as lips part
@@ -46,8 +47,7 @@ def add_face(
     z = np.asarray(topology.smooth @ fit.points[:LANDMARKS, 2])
     at = ((pixels + 0.5) * surface.scale - 0.5).astype(np.float32)
     fine = cv2.remap(surface.z.astype(np.float32), at[:, :1], at[:, 1:], cv2.INTER_LINEAR).ravel()
-    trusted = (topology.depth >= 3) & (np.abs(fine - z) < 0.8)
-    z = np.where(trusted, fine, z)
+    z += trust(fine - z) * np.where(topology.depth >= 3, fine - z, 0.0)
     vertices = camera.unproject(pixels, z)
     gap = FEATHER * max(1.0, np.ptp(landmarks[:, 0]) / 400)
     edge = np.where(topology.hole, 0.5, np.minimum(topology.depth * 4.0, 6) / max(gap, 0.5))
@@ -63,6 +63,12 @@ def add_face(
         partner = canonical().mirror[:LANDMARKS]
         source = np.column_stack([topology.smooth @ landmarks[partner, :2] + mirror, edge])
         parts.add(vertices, source, topology.triangles[hidden], rig=topology.smooth)
+
+
+def trust(apart: F64) -> F64:
+    """(V,) 0..1 how far the fine depth counts `apart` cm from the landmarks': fading, as a step would be a wart that
+    throws shadows of its own."""
+    return 1 - smoothstep(np.abs(apart), NEAR, FAR)
 
 
 def unseen_triangles(
