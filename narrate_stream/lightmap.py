@@ -19,6 +19,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.creases import Creases
 from narrate_stream.kernels import texels as kernels
 from narrate_stream.kernels.light import LAMP, Colours9, Lamp, PartLight, Vector9
+from narrate_stream.kernels.rasterise import launch
 from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.lighting import COSINE, Lighting
 from narrate_stream.renderer import GBuffer
@@ -31,53 +32,38 @@ Work = Callable[["Band", Any, Any], None]
 FAINT = 0.004  # a part's share of a texel, or the hair's of a highlight, that is none
 
 
-class Recorded:
-    """A kernel over `count` threads on a CPU, its launch prepared once: that costs as much as a tenth of the work."""
-
-    def __init__(self, kernel: Any, count: int) -> None:
-        self._kernel, self._count = kernel, count
-        self._command: Any = None
-
-    def __call__(self, *given: Any) -> None:
-        """Runs it."""
-        if self._count == 0:
-            return
-        if self._command is None:
-            self._command = wp.launch(self._kernel, self._count, list(given), device="cpu", record_cmd=True)
-        for i, value in enumerate(given):
-            self._command.set_param_at_index(i, value)
-        self._command.launch()
-
-
 class Band:
     """Texels of a part (n,) that one thread lights, their horizons (n, A) and learned residual (n or 0, 27), and what
     they throw on one another."""
 
     def __init__(self, texels: NDArray[Any], planes: NDArray[np.uint8], residual: Array) -> None:
-        self.thrown = np.zeros((1, 3), np.float32)
+        self.count, self.thrown = len(texels), np.zeros((1, 3), np.float32)
         self._texels = wp.array(texels, dtype=kernels.Texel, device="cpu")
         self._planes = wp.array(planes, dtype=wp.uint8, device="cpu")
         self._residual = wp.array(residual.reshape(-1, 3, 9), dtype=Colours9, device="cpu")
         self._thrown = wp.array(self.thrown, dtype=wp.vec3, device="cpu", copy=False)
-        passes = kernels.texel_pass, kernels.own_pass, kernels.slope_pass, kernels.own_slope_pass
-        self._light, self._change, self._slope, self._own_slope = (Recorded(p, len(texels)) for p in passes)
+
+    def _launch(self, kernel: Any, *given: Any) -> None:
+        launch(kernel, self.count, list(given), "cpu")
 
     def lit(self, light: Any, bend: Any, below: Any, out: Any) -> None:
         """`kernels.texels.texel_pass`."""
         self.thrown[:] = 0
-        self._light(self._texels, self._planes, self._residual, light, bend, below, self._thrown, out)
+        self._launch(
+            kernels.texel_pass, self._texels, self._planes, self._residual, light, bend, below, self._thrown, out
+        )
 
     def changed(self, own: Any, room: Any, bend: Any, below: Any, out: Any) -> None:
         """`kernels.texels.own_pass`."""
-        self._change(self._texels, own, room, bend, below, out)
+        self._launch(kernels.own_pass, self._texels, own, room, bend, below, out)
 
     def sloped(self, light: Any, bend: Any, right: Any, up: Any) -> None:
         """`kernels.texels.slope_pass`."""
-        self._slope(self._texels, self._planes, light, bend, right, up)
+        self._launch(kernels.slope_pass, self._texels, self._planes, light, bend, right, up)
 
     def own_sloped(self, own: Any, room: Any, bend: Any, right: Any, up: Any) -> None:
         """`kernels.texels.own_slope_pass`."""
-        self._own_slope(self._texels, own, room, bend, right, up)
+        self._launch(kernels.own_slope_pass, self._texels, own, room, bend, right, up)
 
 
 class Layers:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,3 +176,18 @@ def test_nothing_and_slivers_draw_nothing(device: str) -> None:
     drawn = kernel(scene, device)
     assert (drawn.x == -1).all()
     assert not drawn.fringe
+
+
+def test_threads_that_launch_together_load_a_module_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+
+    def load(module: Any, device: str) -> None:
+        time.sleep(0.02)
+        loads.append(module.name)
+
+    monkeypatch.setattr(rasterise, "_loaded", set())
+    monkeypatch.setattr(rasterise.wp, "load_module", load)
+    monkeypatch.setattr(rasterise.wp, "launch", lambda *_, **__: None)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: rasterise.launch(rasterise.depth_pass, 1, [], "cpu"), range(8)))
+    assert loads == [rasterise.depth_pass.module.name]

@@ -11,12 +11,15 @@ affinely inside a triangle: the meshes are fine enough (about 10 px) for the err
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import warp as wp
 
 KEY_SCALE = 2.0e9  # inverse depth (1/cm, below 1) to 31 bits
 CORE_ALPHA = 0.94  # from here up a fragment hides what lies behind it
+_loading = Lock()
+_loaded: set[tuple[str, str]] = set()  # names of Warp modules, and the device they are on
 
 
 @wp.func
@@ -157,4 +160,16 @@ def resolve_pass(
 def launch(kernel: Any, dim: int, inputs: list[Any], device: str) -> None:
     """One place for launches, so that an empty mesh or picture is no special case for the callers."""
     if dim > 0:
+        _load(kernel.module, device)
         wp.launch(kernel, dim=dim, inputs=inputs, device=device)
+
+
+def _load(module: Any, device: str) -> None:
+    """Makes sure that a module is there. Warp loads one at its first launch; two threads that launch at the same moment
+    load it twice, and the second takes the code from under the first."""
+    if (module.name, device) in _loaded:
+        return
+    with _loading:
+        if (module.name, device) not in _loaded:
+            wp.load_module(module, device)
+            _loaded.add((module.name, device))

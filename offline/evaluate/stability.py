@@ -8,6 +8,7 @@ at 30 frames a second, goes through the retargeting with its filters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -95,7 +96,8 @@ def lags(model: HybridModel) -> Row:
         motion = driver(frame)
         assert motion is not None
         asked.append(driver_tracks(motion))
-        shown.append(avatar_tracks(model, retarget(motion, 1 / FPS)))
+        seen = replace(motion, measured=True)  # as a detector's: a script's own motion passes no filter
+        shown.append(avatar_tracks(model, retarget(seen, 1 / FPS)))
     pairs = zip(("yaw", "mouth", "lids", "gaze"), np.array(asked).T, np.array(shown).T, strict=True)
     return {f"lag_{name}": lag_of(a, b) for name, a, b in pairs}
 
