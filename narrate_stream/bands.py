@@ -6,7 +6,7 @@ OpenCV, numpy and Warp's CPU kernels let other threads run; each works on one co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
@@ -23,8 +23,11 @@ def _helpers() -> ThreadPoolExecutor:
 def side_by_side(work: Callable[[T], object], bands: Sequence[T]) -> None:
     """Calls `work` for every band, the first one in this thread; returns when all are done."""
     waiting = [_helpers().submit(work, band) for band in bands[1:]]
-    if bands:
-        work(bands[0])
+    try:
+        if bands:
+            work(bands[0])
+    finally:  # whoever catches an error may use the same buffers again
+        wait(waiting)
     for done in waiting:
         done.result()
 

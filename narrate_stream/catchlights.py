@@ -84,7 +84,7 @@ def shown(planes: list[int], d: F64, radius: float) -> float:
     """0..1 how much is seen of a round light in direction d (3,) over the horizon (A,) of one place: `horizon.seen`."""
     first, second, (step_a, step_b), above = rise(d, radius, len(planes))
     t = min(max(above + step_a * planes[first] + step_b * planes[second], 0.0), 1.0)
-    return t * t * (3 - 2 * t)
+    return t * (0.4 + t * (1.8 - 1.2 * t))  # `horizon.smooth`
 
 
 def reflection(d: Sequence[float] | F64, axis: Sequence[float] | F64) -> tuple[float, float] | None:

@@ -128,9 +128,8 @@ class Retargeter:
     `relative`: the driver's moves away from a neutral are added to the portrait. `absolute`: the avatar takes the
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait. held_back: (3,)
     degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`; held_shift: (3,) cm, the same of
-    its way. framing: the part of the portrait
-    in which relative motion has to look like the driver's, see `Onlooker`. anchored: what comes has been through an
-    `Anchor` already.
+    its way. framing: the part of the portrait in which relative motion has to look like the driver's, see `Onlooker`.
+    anchored: what comes has been through an `Anchor` already.
     """
 
     def __init__(

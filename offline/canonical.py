@@ -31,11 +31,8 @@ YAWS = (-30, -15, 0, 15, 30)
 ALBEDO = {"Face": 0.55, "BackHead": 0.5, "Teeth": 0.7, "Sclera": 0.8, "Iris": 0.12, "EyeLashes": 0.15, "Gums": 0.3}
 HIDDEN = ("EyeOcclusion", "EyeBlend", "Lacrimal")
 SKULL_STEP = 0.5  # cm
-FORBIDDEN, NEIGHBOUR, MIRROR_ROUNDS = (
-    50.0,
-    0.3,
-    12,
-)  # cm: what partners cost that cannot be, and what a shared neighbour is worth
+FORBIDDEN, NEIGHBOUR = 50.0, 0.3  # cm: what partners cost that cannot be, and what a shared neighbour is worth
+MIRROR_ROUNDS = 12
 
 
 def shaded(kit: FaceKit, vertices: F64, yaw: float, renderer: MapRenderer) -> tuple[NDArray[np.uint8], F64, F64]:

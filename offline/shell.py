@@ -80,8 +80,7 @@ def beside_ears(azimuth: F64, elevation: F64) -> NDArray[np.bool_]:
 
 
 def front_limit(surface: Surface) -> F64:
-    """(h, w) z of what the photograph shows; along the jaw and below it the farthest within a cell
-    of the shell."""
+    """(h, w) z of what the photograph shows; along the jaw and below it the farthest within a cell of the shell."""
     radius = int(JAW_CELL / surface.unit)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     face = surface.face.astype(np.uint8)

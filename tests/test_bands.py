@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -30,6 +31,22 @@ def test_an_error_in_any_band_is_raised() -> None:
 
     with pytest.raises(ValueError, match="band"):
         side_by_side(work, range(BANDS))
+
+
+def test_an_error_is_raised_when_all_bands_are_done() -> None:
+    failed, done = threading.Event(), threading.Event()
+
+    def work(band: int) -> None:
+        if band == 0:
+            failed.set()
+            raise ValueError("first")
+        failed.wait(20)
+        time.sleep(0.05)
+        done.set()
+
+    with pytest.raises(ValueError, match="first"):
+        side_by_side(work, range(BANDS))
+    assert done.is_set()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 512])

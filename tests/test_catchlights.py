@@ -10,7 +10,7 @@ import pytest
 from narrate_stream.bundle import HybridModel
 from narrate_stream.catchlights import Catchlights, eye_boxes, reflection, shown, spot
 from narrate_stream.fusion import head_framing
-from narrate_stream.ops.horizon import seen
+from narrate_stream.ops.horizon import encoded, seen
 from narrate_stream.ops.lighting import Lighting, direction, sun
 from narrate_stream.presence import still_motion
 from narrate_stream.renderer import GBuffer, Renderer
@@ -55,12 +55,16 @@ def test_it_stays_with_the_light_when_the_eye_turns() -> None:
 
 
 def test_one_place_sees_what_a_map_of_horizons_sees() -> None:
-    planes = np.random.default_rng(0).integers(0, 256, (32, 1, 1)).astype(np.uint8)
+    partly = 0
     for az, el, radius in ((20, 10, 0.1), (-100, 40, 0.2), (170, -5, 0.02)):
         d = direction(az, el)
-        assert shown(planes.ravel().tolist(), d, radius) == pytest.approx(
-            float(seen(planes, d, radius)[0, 0]), abs=1e-5
-        )
+        around = int(encoded(np.array(np.arctan2(d[2], np.hypot(d[0], d[1])))))
+        for level in range(max(0, around - 20), min(255, around + 20)):
+            planes = np.full((32, 1, 1), level, np.uint8)
+            expected = float(seen(planes, d, radius)[0, 0])
+            assert shown(planes.ravel().tolist(), d, radius) == pytest.approx(expected, abs=1e-5)
+            partly += 0.1 < expected < 0.4
+    assert partly > 3
 
 
 def test_a_softer_lamp_is_a_larger_and_dimmer_spot() -> None:

@@ -18,6 +18,7 @@ FLOORS = (
     {
         "bundle",
         "drivers",
+        "deformer",
         "renderer",
         "shading",
         "bending",

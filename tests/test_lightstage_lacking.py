@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from toy_kit import toy_kit, toy_marks
 
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.ops.lighting import sh_basis, stage_directions
 from offline.lightstage import lacking
+from offline.lightstage.__main__ import main
 from offline.lightstage.bounce import Exchange, exchange
 from offline.lightstage.heads import SKIN, Kit
 from offline.lightstage.lacking import FIELDS, GRID, Guess, projection
@@ -111,3 +115,10 @@ def test_a_row_has_every_field(data: dict[str, np.ndarray]) -> None:
     skin = row["label"] == SKIN
     assert skin.sum() > 500
     assert 0 < np.abs(row["residual"][skin]).mean() < 30
+
+
+def test_a_folder_without_shards_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["lacking", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert done.output == f"Error: {tmp_path}: there are no shards in it\n"
+    assert not (tmp_path / "out").exists()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.deformer import Deformer
 from narrate_stream.drivers.channels import expressive_face
 from narrate_stream.drivers.mesh import neutral_motion
-from narrate_stream.renderer import Deformer
 from narrate_stream.retarget import Retargeter
 from offline.rig import FAR, NEAR, trust
 

@@ -29,8 +29,7 @@ LIVELY = np.array([*EYES[0], *EYES[1], *range(FACE, FACE + 10)])
 
 def sharpened(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Motion) -> list[Motion | None]:
     """What the driver saw in the `frames`, more exactly; `calm` is the one of its motions that the others are laid on.
-    Frames of
-    another size or person keep theirs; `frames` are gone through twice."""
+    Frames of another size or person keep theirs; `frames` are gone through twice."""
     marks = aligned(frames, motions, calm)
     for first, last in runs(motions, calm):
         marks[first:last] = smoothed(np.array(marks[first:last]))

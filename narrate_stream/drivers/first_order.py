@@ -177,9 +177,8 @@ class FirstOrderRetargeter(Retargeter):
         anchored: bool = False,
     ) -> None:
         super().__init__(model, mode, framing=framing, anchored=anchored)
-        self._inner = Retargeter(
-            model, mode, framing=framing, anchored=True
-        )  # what is left to do once the face that moves is the portrait's own
+        # what is left to do once the face that moves is the portrait's own
+        self._inner = Retargeter(model, mode, framing=framing, anchored=True)
         self._shape = model.neutral.astype(np.float64)
         self._own = None if matched else model.rotation.astype(np.float64)
         self._match: PoseMatch | None = None

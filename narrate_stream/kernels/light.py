@@ -52,8 +52,8 @@ LAMP: Any = Lamp.numpy_dtype()  # type: ignore[attr-defined]  # asked once: Warp
 @wp.struct
 class PartLight:
     """All light on one part. sky: radiance times Lambert's cosine; whole: radiance of sky and lamps, which a learned
-    residual is multiplied with; lamps (count,); mirror: what skin reflects of an
-    environment, by normal as the camera sees it, where `mirrors` is not 0; rotation: camera_from_part."""
+    residual is multiplied with; lamps (count,); mirror: what skin reflects of an environment, by normal as the camera
+    sees it, where `mirrors` is not 0; rotation: camera_from_part."""
 
     sky: Colours9
     whole: Colours9
@@ -192,9 +192,8 @@ def decoded(x: float, y: float) -> wp.vec3:
 
 @wp.func
 def own_change(own: Vector9, room: wp.mat33, at_rest: wp.vec3, n: wp.vec3) -> wp.float32:
-    """`ops.ownlight.change`: by how much the portrait's own light (own: radiance times
-    Lambert's cosine) changes where a normal that was `at_rest`
-    in the portrait is now n, on a part turned by `room`."""
+    """`ops.ownlight.change`: by how much the portrait's own light (own: radiance times Lambert's cosine) changes where
+    a normal that was `at_rest` in the portrait is now n, on a part turned by `room`."""
     before = wp.max(wp.dot(own, harmonics(at_rest)), OWN_DARKEST)
     now = wp.max(wp.dot(own, harmonics(room * n)), OWN_DARKEST)
     return wp.clamp(now / before, OWN_LOWEST, OWN_HIGHEST)

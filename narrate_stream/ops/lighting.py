@@ -18,9 +18,7 @@ from narrate_stream.ops.colour import blackbody
 from narrate_stream.types import Array
 
 STAGE_LIGHTS = 114  # as many as the paper's light stage has (4.3)
-EXTENT = (
-    1.2  # maps of normals and tables cover |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
-)
+EXTENT = 1.2  # maps by normal cover |x|, |y| <= EXTENT of the equal-area disc: up to 16 degrees behind the rim
 COSINE = np.array([1, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4])  # Lambert's cosine over pi, by order
 RIDGE = np.array(
     [0.0003, 0.006, 0.006, 0.006, 0.06, 0.06, 0.06, 0.06, 0.06]

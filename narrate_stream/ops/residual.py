@@ -1,7 +1,7 @@
 """What F_R adds to the physical path: per texel, nine harmonics of the light's direction in three colours (paper, 4.3).
 
 The light's own nine coefficients, sky and lamps together, times those of a texel are the shading that horizons and
-normals lack there: light thrown from skin to skin, and what the estimate of a face gets wrong in the mean.
+normals lack there: light thrown from skin to skin.
 
 Convention: a residual is (..., 27), three colours of nine harmonics each; its shading is relative to the albedo,
 as all shading.

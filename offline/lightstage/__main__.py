@@ -97,9 +97,11 @@ def lacking(shards: Path, out: Path) -> None:
     from offline.lightstage.lacking import write_lacking
 
     try:
+        if not (paths := sorted(shards.glob("shard_*.safetensors"))):
+            raise NarrateError(f"{shards}: there are no shards in it")
         network = load_network(weights_path("normals"))
         write_lights(out)
-        with click.progressbar(sorted(shards.glob("shard_*.safetensors")), label="shards") as bar:
+        with click.progressbar(paths, label="shards") as bar:
             for path in bar:
                 write_lacking(path, out, network)
     except (NarrateError, OSError) as error:
