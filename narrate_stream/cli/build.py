@@ -27,7 +27,7 @@ from narrate_stream.cli.options import PATH
 @click.option(
     "--physical-light",
     is_flag=True,
-    help="Without F_R, the network of light from skin to skin; photographs are relit 0.2 dB worse.",
+    help="Without F_R, the network of light from skin to skin; photographs are relit 0.1 dB worse.",
 )
 def build(
     portrait: Path,
