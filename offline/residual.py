@@ -54,7 +54,7 @@ def learned_residual(
     answer = residual.turned(looked(network, window, painted, planes), window.turn.T)
     whole = np.dstack([window.back(answer[..., i : i + 3], (w, h)) for i in range(0, 27, 3)])
     made = calmed(whole, shrunk(painted.skin, (w, h)), belief(window, painted, (w, h)))
-    return residual.packed(shrunk(made, (-(-w // COARSER), -(-h // COARSER))))
+    return residual.packed(coarser(made))
 
 
 def looked(network: UNet, window: Window, painted: Painted, planes: NDArray[np.uint8]) -> F32:
@@ -81,6 +81,14 @@ def calmed(values: F32, skin: F32, share: F32) -> F32:
     weight = cv2.GaussianBlur(skin, (0, 0), BROAD)
     spread = cv2.GaussianBlur(values * skin[..., None], (0, 0), BROAD)
     return np.asarray(spread / np.maximum(weight, 0.05)[..., None] * share[..., None], np.float32)
+
+
+def coarser(planes: F32) -> F32:
+    """(h / COARSER, w / COARSER, 27), rounded up, area means of (h, w, 27); three at a time, as INTER_AREA takes no
+    more of an odd size."""
+    h, w = planes.shape[:2]
+    size = -(-w // COARSER), -(-h // COARSER)
+    return np.dstack([shrunk(planes[..., i : i + 3], size) for i in range(0, planes.shape[2], 3)])
 
 
 def belief(window: Window, painted: Painted, size: tuple[int, int]) -> F32:

@@ -147,3 +147,13 @@ def test_mirror_images_agree(found: np.ndarray) -> None:
     """What one look says and its mirror image denies is nothing: harmonics that are odd across the face."""
     odd = [c * 9 + k for c in range(3) for k in (3, 4, 7)]
     assert np.abs(found[50:60, 45:55][..., odd]).max() < 0.005
+
+
+@pytest.mark.parametrize("size", [(192, 192), (192, 171), (149, 192)])
+def test_planes_of_any_size_are_made_coarser(size: tuple[int, int]) -> None:
+    from offline.residual import COARSER, coarser
+
+    planes = np.arange(27, dtype=np.float32)
+    made = coarser(np.tile(planes, (*size, 1)))
+    assert made.shape == (-(-size[0] // COARSER), -(-size[1] // COARSER), 27)
+    assert made == pytest.approx(np.broadcast_to(planes, made.shape), abs=1e-4)
