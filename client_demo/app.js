@@ -322,6 +322,7 @@ async function begin() {
   showGrade();
   showGround();
   $('start').addEventListener('click', start);
+  $('start').disabled = false; // not before a click is heard
   setInterval(tick, 1000);
   if (config.thumbnails) strip.load($('model').value);
   return null;
