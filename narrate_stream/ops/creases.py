@@ -43,7 +43,7 @@ def _forehead(height: float, steep: float) -> Crease:
 
 BROW = (_forehead(0.34, 0.18), _forehead(0.52, 0.21), _forehead(0.70, 0.15))
 FROWN = (Crease(((9, 108, 0.5), (9, 107, 0.55), (8, 55, 0.6)), 0.11, 0.30),)
-SMILE = (Crease(((129, 203, 0.2), (203, 203, 0), (206, 206, 0), (216, 216, 0), (216, 212, 0.55)), 0.15, 0.30, 0.7),)
+SMILE = (Crease(((129, 203, 0.2), (203, 203, 0), (206, 206, 0), (216, 216, 0), (216, 212, 0.55)), 0.20, 0.18, 0.7),)
 CROW = (
     Crease(((226, 156, 0.3), (226, 156, 0.65), (156, 139, 0.1)), 0.07, 0.20),
     Crease(((226, 143, 0.25), (226, 143, 0.65), (143, 34, 0.2)), 0.07, 0.22),
@@ -79,7 +79,7 @@ def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float
     smile, crow = [], []
     for corner, cheek, eye, side in zip(CORNERS, CHEEKS, EYES, (-1, 1), strict=True):
         aside, up = offsets[corner, 0] * side, offsets[corner, 1]
-        smile.append(eased(float(0.6 * aside + up), 0.15, 1.0))
+        smile.append(eased(float(0.6 * aside + up), 0.2, 1.2))
         crow.append(eased(1 - _pressed(rest, now, eye, cheek), 0.04, 0.20))
     # of the way to go; of eyes that are shut in the portrait there is none, and their lashes are in its picture
     lash = [eased((_gap(rest, lids) - _gap(now, lids)) / max(_gap(rest, lids), 0.3), 0.35, 1.0) for lids in LIDS]
