@@ -5,6 +5,7 @@ OpenCV, numpy and Warp's CPU kernels let other threads run; each works on one co
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
@@ -17,7 +18,8 @@ T = TypeVar("T")
 
 @lru_cache(maxsize=1)
 def _helpers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(BANDS - 1, thread_name_prefix="band")
+    """Shared by all avatars of a process: one thread would make them wait for each other where there are more cores."""
+    return ThreadPoolExecutor(max(BANDS, os.cpu_count() or 1) - 1, thread_name_prefix="band")
 
 
 def side_by_side(work: Callable[[T], object], bands: Sequence[T]) -> None:
