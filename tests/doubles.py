@@ -107,6 +107,17 @@ class FakeAvatar:
         self.closed = True
 
 
+def let_go(before: int, patience: float = 10.0) -> bool:
+    """Whether all avatars made since `FakeAvatar.alive` was `before` are closed, soon.
+
+    A session leaves the list of peers before a worker closes its avatar: a count read at that moment is a race.
+    """
+    deadline = time.monotonic() + patience
+    while FakeAvatar.alive > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return FakeAvatar.alive <= before
+
+
 class PictureTrack(MediaStreamTrack):
     """Sends `picture(n)`, an RGB array, at a steady rate."""
 

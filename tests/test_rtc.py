@@ -221,8 +221,7 @@ async def hub(**options: Any) -> AsyncIterator[Hub]:
         yield it
     finally:
         await it.close()
-        await asyncio.sleep(0.05)
-        assert FakeAvatar.alive == before
+        await until(lambda: FakeAvatar.alive <= before)
         assert not it.peers
 
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from aiortc import RTCRtpSender
-from doubles import FakeAvatar, PictureTrack, client, gradient, served, until
+from doubles import FakeAvatar, PictureTrack, client, gradient, let_go, served, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -137,7 +137,7 @@ def test_a_driver_by_websocket_with_the_marker(url: str) -> None:
 
     alive = FakeAvatar.alive
     asyncio.run(run())
-    assert FakeAvatar.alive == alive
+    assert let_go(alive)
 
 
 async def gone(url: str) -> None:
@@ -305,7 +305,7 @@ def test_whip_and_whep_life_cycle(locked_two: str) -> None:
 
     alive = FakeAvatar.alive
     asyncio.run(run())
-    assert FakeAvatar.alive == alive
+    assert let_go(alive)
 
 
 @pytest.fixture(scope="module")
@@ -351,10 +351,7 @@ def test_whep_without_a_driver_shows_the_avatar_at_rest(url: str) -> None:
 
     alive = FakeAvatar.alive
     asyncio.run(run())
-    deadline = time.monotonic() + 3
-    while FakeAvatar.alive != alive and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert FakeAvatar.alive == alive
+    assert let_go(alive)
 
 
 # ---- thumbnails and maps ----------------------------------------
