@@ -13,7 +13,7 @@ from narrate_stream.backdrops import Backdrop
 from narrate_stream.bundle import HybridModel
 from narrate_stream.calibration import Calibration
 from narrate_stream.dimmer import Dimmer
-from narrate_stream.drivers.clip import sharpened
+from narrate_stream.drivers.clip import sharpened, steadied
 from narrate_stream.drivers.first_order import FirstOrderRetargeter
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import fuse, head_framing, portrait_framing
@@ -135,10 +135,9 @@ class Pipeline:
 
     def look_again(self, frames: Iterable[Frame], motions: list[Motion | None]) -> list[Motion | None]:
         """Offline: what was seen in the frames of a clip (at least one face), more exactly; see `drivers.clip`.
-        Absolute motion only: laid on skin, relative motion's turns agree less with another detector's."""
-        if self.retarget.mode == "relative":
-            return motions
-        return sharpened(frames, motions, self.retarget.calmest([m for m in motions if m is not None]))
+        Relative motion is only steadied: laid on skin, its turns agree less with another detector's."""
+        calm = self.retarget.calmest([m for m in motions if m is not None])
+        return steadied(motions, calm) if self.retarget.mode == "relative" else sharpened(frames, motions, calm)
 
     def rehearse(self, motions: list[Motion | None]) -> None:
         """Offline: lets the retargeter see the whole clip before it plays."""

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from narrate_stream.drivers.clip import centred, eye_line, relifted, runs, sharpened, smoothed
+from narrate_stream.drivers.clip import calmed, centred, eye_line, joined, relifted, runs, sharpened, steadied
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera, rotation_from_angles
@@ -69,14 +69,44 @@ def test_frames_without_a_face_or_of_another_size_stay_as_they_are() -> None:
     assert list(runs(motions, calm)) == [(0, 1), (3, 4)]
 
 
-def test_smoothing_keeps_straight_lines_and_blinks_and_takes_flicker() -> None:
-    steps = np.arange(9.0)[:, None, None] * np.ones((1, 478, 2))
-    assert np.abs(smoothed(steps) - steps).max() < 1e-9
-    flicker = (-1.0) ** np.arange(9)[:, None, None] * np.ones((1, 478, 2))
-    after = smoothed(flicker)
-    assert np.abs(after[1:-1, 4]).max() < 0.6
-    assert (after[:, 159] == flicker[:, 159]).all()  # a lid
-    assert smoothed(steps[:1]).shape == (1, 478, 2)
+def rolling(n: int = 40) -> F64:
+    """(n, 478, 2) landmarks that all drift in the same way, without noise."""
+    return np.asarray(np.arange(n, dtype=float)[:, None, None] * np.ones((1, 478, 2)))
+
+
+def test_what_flickers_like_the_calmest_moments_is_noise_and_a_fast_movement_is_not() -> None:
+    rng = np.random.default_rng(4)
+    drift, noise = rolling(), rng.normal(0, 0.5, (40, 478, 2))
+    assert np.abs(calmed(drift) - drift).max() < 1e-9
+    left = (calmed(drift + noise) - drift)[2:-2]
+    assert left.std() < 0.8 * noise.std()
+    blink = np.zeros((40, 478, 2))
+    blink[20:23, 159, 1] = -12.0  # a lid, three frames long
+    after = calmed(drift + blink + noise)
+    assert (drift + blink - after)[19:24, 159, 1].max() < 1.5
+    assert calmed(drift[:1]).shape == (1, 478, 2)
+
+
+def test_joined_landmarks_lie_as_exact_and_move_as_seen() -> None:
+    exact, seen = rolling(), rolling() + 3.0  # several looks err by three pixels, always
+    assert np.abs(joined(seen, exact) - exact).max() < 1e-9
+    flicker = (-1.0) ** np.arange(40)[:, None, None] * np.ones((1, 478, 2))
+    assert np.abs(joined(seen, exact + flicker) - exact)[3:-3].max() < 0.2
+
+
+def test_relative_motion_is_steadied_without_pictures() -> None:
+    rng = np.random.default_rng(6)
+    true = [seen(x=0.1 * k) for k in range(30)]
+    noisy: list[Motion | None] = [seen(x=0.1 * k, noise=rng.normal(0, 0.6, (478, 2))) for k in range(30)]
+    noisy[12] = None
+    out = steadied(noisy, noisy[0])  # type: ignore[arg-type]
+    assert out[12] is None
+
+    def error(motions: list[Motion | None]) -> float:
+        pairs = [(m, t) for m, t in zip(motions, true, strict=True) if m is not None]
+        return float(np.mean([np.linalg.norm(m.pixels - t.pixels, axis=-1).mean() for m, t in pairs]))
+
+    assert error(out) < 0.85 * error(noisy)
 
 
 def test_the_mean_error_of_the_calm_frame_is_taken_back() -> None:

@@ -1,7 +1,8 @@
 """A clip seen as a whole: the second pass over what a driver saw, frame by frame, in a recorded clip.
 
-Landmarks are laid on the skin of one calm frame (`drivers.alignment`), then smoothed over time without lag. Live video
-has neither the time for the first nor the future for the second.
+Landmarks are laid on the skin of one calm frame (`drivers.alignment`), whose errors do not drift, and joined without
+lag with what several looks saw, whose errors do not flicker. Live video has neither the time for the first nor the
+future for the second.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
-from narrate_stream.drivers.alignment import EYES, FACE, Aligner
+from narrate_stream.drivers.alignment import Aligner
+from narrate_stream.drivers.looks import SeveralLooks
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.ops.lift import lifted, solved_pose
@@ -23,17 +26,38 @@ from narrate_stream.types import Frame, Motion
 F64 = NDArray[np.float64]
 WORKERS = 2
 AT_ONCE = 16  # frames in memory
-CALM = 0.12  # share of the moment before and of the one after in a smoothed one
-LIVELY = np.array([*EYES[0], *EYES[1], *range(FACE, FACE + 10)])
+CALMEST = 20  # percent of a clip's moments: what flickers no more than in these is noise
+MOMENT = 2.0  # frames, standard deviation of what counts as one moment
+SLOW = 0.8  # frames, standard deviation: what changes more slowly is taken from pictures laid on one another
 
 
 def sharpened(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Motion) -> list[Motion | None]:
     """What the driver saw in the `frames`, more exactly; `calm` is the one of its motions that the others are laid on.
-    Frames of another size or person keep theirs; `frames` are gone through twice."""
+    Frames of another size or person keep theirs; `frames` are gone through three times."""
     marks = aligned(frames, motions, calm)
+    seen = looked_at(frames, marks)
     for first, last in runs(motions, calm):
-        marks[first:last] = smoothed(np.array(marks[first:last]))
+        marks[first:last] = calmed(joined(np.array(seen[first:last]), np.array(marks[first:last])))
     return [m if at is None or m is None else relifted(m, at, calm) for m, at in zip(motions, marks, strict=True)]
+
+
+def steadied(motions: Sequence[Motion | None], calm: Motion) -> list[Motion | None]:
+    """What a patient driver saw, without what is noise in it. Motions of another size or person stay as they are."""
+    out = list(motions)
+    for first, last in runs(motions, calm):
+        marks = calmed(np.array([m.pixels for m in motions[first:last] if m], np.float64))
+        out[first:last] = [relifted(m, at, calm) for m, at in zip(motions[first:last], marks, strict=True) if m]
+    return out
+
+
+def looked_at(frames: Iterable[Frame], marks: Sequence[F64 | None]) -> list[F64 | None]:
+    """(478, 2) landmarks of each frame that several looks agree on, near its `marks`; these where none finds them."""
+    looks = SeveralLooks()
+    try:
+        found = [None if at is None else looks.around(f.image, at) for f, at in zip(frames, marks, strict=True)]
+    finally:
+        looks.close()
+    return [at if seen is None else seen[:, :2] for seen, at in zip(found, marks, strict=True)]
 
 
 def aligned(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Motion) -> list[F64 | None]:
@@ -85,13 +109,23 @@ def runs(motions: Sequence[Motion | None], calm: Motion) -> Iterator[tuple[int, 
             first = None
 
 
-def smoothed(marks: F64) -> F64:
-    """(N, 478, 2) every landmark but lids and irises, which move too fast, a little nearer to the mean of the moments
-    before and after."""
-    out = marks.copy()
+def joined(seen: F64, exact: F64) -> F64:
+    """(N, 478, 2) landmarks that lie as `exact` in the long run and move from moment to moment as they were `seen`:
+    several looks err slowly, laying pictures on one another errs anew in every frame."""
+    return np.asarray(seen + gaussian_filter1d(exact - seen, SLOW, axis=0, mode="nearest"))
+
+
+def calmed(marks: F64) -> F64:
+    """(N, 478, 2) without the noise of the detector: a landmark comes the nearer to the mean of the moments before and
+    after, the more of its flicker is no larger than in the calmest moments of the clip. No lag, and a fast movement
+    stays whole."""
+    if len(marks) < 3:
+        return marks
     between = (marks[:-2] + marks[2:]) / 2 - marks[1:-1]
-    between[:, LIVELY] = 0
-    out[1:-1] += 2 * CALM * between
+    flicker = gaussian_filter1d((between**2).sum(-1), MOMENT, axis=0, mode="nearest")
+    noise = np.minimum(1, np.percentile(flicker, CALMEST, axis=0) / np.maximum(flicker, 1e-9))
+    out = marks.copy()
+    out[1:-1] += 2 / 3 * noise[..., None] * between  # 2/3: the mean of all three, the best where all is noise
     return out
 
 

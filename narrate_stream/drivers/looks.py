@@ -71,8 +71,14 @@ class SeveralLooks:
     def _looked(self, image: Image, followed: F64 | None) -> F64 | None:
         if followed is None:
             return None
+        agreed = self.around(image, followed)
+        return followed if agreed is None else agreed
+
+    def around(self, image: Image, followed: F64) -> F64 | None:
+        """(478, 3) what the looks agree on for a face whose landmarks (478, 2 or 3) are known, `None` if none finds it."""
         refined, plain = (self._both_ways(mesh, image, followed) for mesh in (self._refined, self._plain))
-        refined = refined or [followed]
+        if not refined:
+            return None
         out = np.mean(refined, axis=0)
         if plain:
             share = plain_share() * len(plain) / (len(plain) + len(refined))
