@@ -75,7 +75,7 @@ class SeveralLooks:
         return followed if agreed is None else agreed
 
     def around(self, image: Image, followed: F64) -> F64 | None:
-        """(478, 3) what the looks agree on for a face whose landmarks (478, 2 or 3) are known, `None` if none finds it."""
+        """(478, 3) what the looks agree on for a face with these landmarks (478, 2 or 3), `None` if none finds it."""
         refined, plain = (self._both_ways(mesh, image, followed) for mesh in (self._refined, self._plain))
         if not refined:
             return None
