@@ -2,8 +2,8 @@
 
 What the portrait's baked normals know (folds, pores, the fit of a network) no mesh knows; so they are kept and turned
 by as much as the mesh's own normals turn. Only the face's tessellation is asked; toward its outline the turn fades,
-since what lies beyond hardly moves. It fades toward the eyes as well: a lid slides over a ball, and what of it comes out
-of the fold above is no skin that tilts. (By the mesh, which knows no ball, lids that shut turned to the sky: white.)
+since what lies beyond hardly moves. It fades toward the eyes as well: a lid slides over a ball, and what comes out of
+the fold above it is no skin that tilts. (By the mesh, which knows no ball, lids that shut turned to the sky: white.)
 
 Convention: a *bend* is a rotation that takes a normal to another on the shortest way, as a vector: its axis, as long as
 the sine of its angle. Frame of the portrait's camera, before the head is posed.
