@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from narrate_stream.drivers.alignment import EYES
 from narrate_stream.drivers.landmarks import FaceMesh
 from narrate_stream.drivers.looks import NEAR, SeveralLooks, distance, mirrored, plain_share
 from narrate_stream.lips import MOUTH
@@ -56,6 +57,23 @@ def test_picture_and_mirror_image_are_seen_alike(looks: SeveralLooks, picture: I
     with FaceMesh(video=True) as one:
         single = differs(one)
     assert differs(looks) < 0.25 * single
+
+
+def test_only_the_eyes_may_be_looked_at_several_times(looks: SeveralLooks, picture: Image) -> None:
+    eyes = SeveralLooks(eyes_only=True)
+    with FaceMesh(video=True) as one:
+        single, several, made = (look.settled(picture) for look in (one, looks, eyes))
+    eyes.close()
+    assert single is not None
+    assert several is not None
+    assert made is not None
+    lids = list(EYES[0] + EYES[1])
+    others = np.setdiff1d(np.arange(468), lids)
+    assert made[others] == pytest.approx(single[others])
+    for eye in EYES:  # as open as several looks see it
+        shape, wanted = (face[list(eye), :2] - face[list(eye), :2].mean(0) for face in (made, several))
+        assert shape == pytest.approx(wanted, abs=1e-6)
+    assert np.abs(made[lids] - single[lids]).max() > 0.05
 
 
 def test_somebody_else_is_not_mixed_in(looks: SeveralLooks, picture: Image) -> None:

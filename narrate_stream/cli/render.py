@@ -85,7 +85,8 @@ def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
 
 def open_drive(path: Path, motion: str = "relative") -> tuple[Any, Driver]:
     """The frames that drive, and the driver that understands them. In absolute motion the picture itself corrects one
-    look, whose errors are slow; in relative motion several looks are nearer to what other detectors see."""
+    look, whose errors are slow, but for the eyes; in relative motion several looks are nearer to what other detectors
+    see."""
     if path.suffix.lower() == ".json":
         from narrate_stream.drivers.script import ScriptDriver, ScriptSource
 
@@ -93,7 +94,7 @@ def open_drive(path: Path, motion: str = "relative") -> tuple[Any, Driver]:
     from narrate_stream.drivers.mesh import MeshDriver
     from narrate_stream.media import FileSource
 
-    return FileSource(path), MeshDriver(patient=motion == "relative")
+    return FileSource(path), MeshDriver(looks="several" if motion == "relative" else "eyes")
 
 
 def make_pipeline(model: Path, driver: Driver, options: dict[str, Any]) -> Any:

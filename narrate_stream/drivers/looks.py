@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream.drivers.alignment import with_own_eyes
 from narrate_stream.drivers.landmarks import FaceMesh
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.lift import CORNERS
@@ -54,9 +55,11 @@ def distance(marks: F64, others: F64) -> F64:
 
 
 class SeveralLooks:
-    """In place of a `FaceMesh(video=True)`, where there is time (14 ms): offline."""
+    """In place of a `FaceMesh(video=True)`, where there is time (14 ms): offline. eyes_only: several looks at the eyes,
+    laid where the one that follows has the face."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, eyes_only: bool = False) -> None:
+        self._eyes_only = eyes_only
         self._follows = FaceMesh(video=True)
         self._refined, self._plain = (FaceMesh(video=False, faces=FACES, refine=refine) for refine in (True, False))
 
@@ -71,10 +74,11 @@ class SeveralLooks:
     def _looked(self, image: Image, followed: F64 | None) -> F64 | None:
         if followed is None:
             return None
-        refined, plain = (self._both_ways(mesh, image, followed) for mesh in (self._refined, self._plain))
-        refined = refined or [followed]
+        refined = self._both_ways(self._refined, image, followed) or [followed]
         out = np.mean(refined, axis=0)
-        if plain:
+        if self._eyes_only:
+            return with_own_eyes(out, followed)
+        if plain := self._both_ways(self._plain, image, followed):
             share = plain_share() * len(plain) / (len(plain) + len(refined))
             out[:FACE] += share * (np.mean(plain, axis=0) - out[:FACE])
         return np.asarray(out, np.float64)

@@ -174,7 +174,7 @@ def at_rest(case: Case) -> tuple[Image, tuple[int, int]]:
 
 def reenacted(case: Case) -> Iterator[tuple[Frame, Image]]:
     """Driving frames and the avatar's, which are as large as the clip's where they are to be compared."""
-    driver = MeshDriver(patient=case.kind == "cross")
+    driver = MeshDriver(looks="several" if case.kind == "cross" else "eyes")
     pipeline = stage(case, driver)
     try:
         motions = pipeline.look_again(case.clip.source, [driver(frame) for frame in case.clip.source])
