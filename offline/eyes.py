@@ -178,7 +178,11 @@ def sclera(eye: Eye, white: Array) -> Array:
     ratio = keep[..., None] * eye.patch / np.maximum(shaded, 1.0)
     ratio = cv2.GaussianBlur(ratio, (0, 0), near) + believed
     smooth = shaded * ratio / (cv2.GaussianBlur(keep, (0, 0), near)[..., None] + believed)
-    return np.asarray((smooth + (eye.patch - smooth) * keep[..., None]) * shade(eye)[..., None], np.float32)
+    smooth *= shade(eye)[..., None]
+    beyond = max(2, round(0.03 * eye.width))  # the lids' edges, through which one half sees, with what they show
+    rim = cv2.dilate(eye.opening.astype(np.uint8), np.ones((2 * beyond + 1,) * 2, np.uint8)) * ~eye.opening
+    own = np.maximum(keep, 0.6 * rim * smoothstep(eye.away, 1.05, 1.25))[..., None]
+    return np.asarray(smooth + (eye.patch - smooth) * own, np.float32)
 
 
 def kept(eye: Eye, expected: Array) -> Array:
@@ -204,7 +208,7 @@ def lid_shade(eye: Eye) -> Array:
     upper = np.argmax(eye.opening, 0)[None]
     below = (np.arange(eye.opening.shape[0])[:, None] - upper) / (0.1 * eye.width)
     dark = 0.15 * np.exp(-far) + 0.2 * np.exp(-np.clip(below, 0, None))
-    return np.asarray(1 - np.where(eye.opening, dark, 0.35), np.float32)
+    return np.asarray(1 - np.where(eye.opening, dark, 0.28), np.float32)
 
 
 def shade(eye: Eye) -> Array:
