@@ -2,7 +2,8 @@
 
 What the portrait's baked normals know (folds, pores, the fit of a network) no mesh knows; so they are kept and turned
 by as much as the mesh's own normals turn. Only the face's tessellation is asked; toward its outline the turn fades,
-since what lies beyond hardly moves.
+since what lies beyond hardly moves. It fades toward the eyes as well: a lid slides over a ball, and what comes out of
+the fold above it is no skin that tilts. (By the mesh, which knows no ball, lids that shut turned to the sky: white.)
 
 Convention: a *bend* is a rotation that takes a normal to another on the shortest way, as a vector: its axis, as long as
 the sine of its angle. Frame of the portrait's camera, before the head is posed.
@@ -20,6 +21,8 @@ from narrate_stream.types import Array
 
 LANDMARKS = 468  # a model's first vertices
 FADE = 3  # edges from the outline of the face, over which bends fade in
+LIDS = 4, 8  # edges from the rim of an eye: up to the first they are lid and fold, over the rest bends fade in
+EYE_CORNERS = 33, 263
 MOST = 0.75  # sine of the largest bend: small triangles at lids and lips fold over
 NONE = 1e-4  # cm: landmarks that move less do not move
 
@@ -37,7 +40,8 @@ class Bending:
             (np.ones(self.triangles.size, np.float32), (self.triangles.ravel(), np.repeat(every, 3))), (n, len(every))
         )
         self._even = evened(self.triangles, n) if n else sp.csr_matrix((0, 0), dtype=np.float32)
-        self._share = from_outline(self.triangles, n)[:, None]
+        eyes = np.flatnonzero(np.isin(self.vertices, EYE_CORNERS))
+        self._share = (from_outline(self.triangles, n) * from_eyes(self.triangles, n, eyes))[:, None]
         self._rest = self._normals(model.vertices)
 
     def __call__(self, points: Array) -> Array:
@@ -87,14 +91,36 @@ def from_outline(triangles: NDArray[np.int32], count: int) -> Array:
     """(n,) 0 on the outline of the face .. 1 from FADE edges inside on; eyes and mouth are no outline."""
     if count == 0:
         return np.zeros(0, np.float32)
+    graph, ring, outline = rims(triangles, count)
+    return fading_in(graph, np.flatnonzero(ring == outline), 0, FADE)
+
+
+def from_eyes(triangles: NDArray[np.int32], count: int, eyes: NDArray[np.intp]) -> Array:
+    """(n,) 0 on lids and in the folds above them .. 1 well outside; eyes: a vertex on the rim of each hole."""
+    if count == 0:
+        return np.zeros(0, np.float32)
+    graph, ring, outline = rims(triangles, count)
+    holes = [number for number in ring[eyes] if number != outline and (ring == number).sum() > 1]
+    return fading_in(graph, np.flatnonzero(np.isin(ring, holes)), *LIDS)
+
+
+def rims(triangles: NDArray[np.int32], count: int) -> tuple[sp.csr_matrix, NDArray[np.int32], int]:
+    """The graph of the edges; (n,) the number of the rim that each vertex lies on, inside of the mesh one of its own;
+    and the number of the longest rim, the outline."""
     edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
     unique, used = np.unique(edges, axis=0, return_counts=True)
     graph = sp.csr_matrix((np.ones(len(unique)), unique.T), (count, count))
     rim = unique[used == 1]
     _, ring = connected_components(sp.coo_matrix((np.ones(len(rim)), rim.T), (count, count)), directed=False)
-    outline = np.flatnonzero(ring == np.bincount(ring[rim.ravel()]).argmax())
-    far = dijkstra(graph, directed=False, indices=outline, unweighted=True, limit=FADE, min_only=True)
-    return np.asarray(np.minimum(far, FADE) / FADE, np.float32)
+    return graph, ring, int(np.bincount(ring[rim.ravel()]).argmax())
+
+
+def fading_in(graph: sp.csr_matrix, where: NDArray[np.intp], begin: int, whole: int) -> Array:
+    """(n,) 0 up to `begin` edges from the vertices `where` .. 1 from `whole` edges on."""
+    if len(where) == 0:
+        return np.ones(graph.shape[0], np.float32)
+    far = dijkstra(graph, directed=False, indices=where, unweighted=True, limit=whole, min_only=True)
+    return np.asarray(np.clip((far - begin) / (whole - begin), 0, 1), np.float32)
 
 
 def texel_corners(

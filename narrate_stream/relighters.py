@@ -135,7 +135,11 @@ class ExactRelighter:
         shadows = np.stack([*hidden, np.zeros(x.size, np.float32)], -1)  # kernels want no empty arrays
         out.seen = wp.array(shadows, dtype=float, device=self.device)
         out.bend = vectors(self._bent(gbuffer, x, y), self.device)
-        out.crease = vectors(self._tilt(gbuffer, x, y), self.device)
+        tilt = self._tilt(gbuffer, x, y)
+        out.crease, out.kept_off = (
+            vectors(tilt[:, [0, 1, 1]] * [1, 1, 0], self.device),
+            vectors(tilt[:, 2:], self.device),
+        )
         learned = self._learned(lighting, gbuffer)
         out.learned = vectors(
             np.zeros((0, 3)) if learned is None else sampled(learned, x, y, k).reshape(-1, 3), self.device
@@ -150,12 +154,16 @@ class ExactRelighter:
         return np.asarray(sampled(bend_map(gbuffer.bend, atlas.corner, atlas.by), x, y, k).reshape(-1, 3), np.float32)
 
     def _tilt(self, gbuffer: GBuffer, x: Array, y: Array) -> Array:
-        """(N, 3) what creases do at pixels with atlas coordinates x, y: see `creases.Field`."""
+        """(N, 5) what creases do at pixels with atlas coordinates x, y: see `creases.Field`."""
         if not gbuffer.creased:
-            return np.zeros((x.size, 3), np.float32)
+            return np.zeros((x.size, 5), np.float32)
         if self._creases is None or self._creases.shape != gbuffer.picture.shape[:2]:
             self._creases = Creases(self.model, gbuffer.picture.shape)
-        return np.asarray(sampled(self._creases.tilt(gbuffer.creases), x, y, 1.0).reshape(-1, 3), np.float32)
+        tilt = self._creases.tilt(gbuffer.creases)
+        return np.asarray(
+            np.concatenate([sampled(part, x, y, 1.0).reshape(x.size, -1) for part in np.split(tilt, [2], -1)], -1),
+            np.float32,
+        )
 
     def _portrait(self, shape: tuple[int, ...]) -> Image:
         """(h, w, 3) the atlas in the portrait's own light, shrunk as a renderer shrinks it."""

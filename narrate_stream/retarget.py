@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from narrate_stream.anchor import Anchor
+from narrate_stream.anchor import Anchor, filmed
 from narrate_stream.bundle import HybridModel
 from narrate_stream.lips import MOUTH_INDEX, Lips
 from narrate_stream.onlooker import Onlooker
@@ -33,6 +33,7 @@ LID_OVERLAP, LID_LIFT = 0.28, 0.08  # cm by which a shut lower lid goes on behin
 LID_TRAVEL, FOLD_FOLLOWS = 0.92, 0.8  # the upper lid's part of a closing; of its way, what the skin above it goes
 WIDE_EYES = 0.4  # of the portrait's own opening: how much farther its lids go apart, approached softly
 SHUT, NEARLY_SHUT = 0.06, 0.15  # lid openings over eye width: what the detector reports for shut eyes; where it errs
+LID_GAIN = 1.3  # the detector's lids close less than lids do, most of all those of eyes that narrow
 WINK, TOGETHER = (0.6, 0.9), 0.8  # openness of the wider eye from which the other winks; how much else they share
 PROMPT = 5.0  # Hz: how soon the filters learn that something moves; blinks last a tenth of a second
 GAZE_GAIN = np.array([1.5, 1.2])  # the detector's irises travel less than eyes do, most of all sideways
@@ -115,6 +116,11 @@ def openness(face: NDArray[np.floating[Any]], reference: F64) -> F64:
     now = closed_fully(lid_openings(face) / eye_widths(face)) / np.maximum(reference, 0.04)
     wink = np.clip((now.max() - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)
     return np.asarray(now - (1 - wink) * TOGETHER * (now - now.min()))
+
+
+def narrowed(share: F64) -> F64:
+    """(2,) how far eyes are open of which a detector says `share`."""
+    return np.asarray(np.where(share < 1, np.maximum(1 - LID_GAIN * (1 - share), 0), share))
 
 
 def calmed(filter_of: OneEuro, value: F64, motion: Motion, seconds: float) -> F64:
@@ -229,7 +235,8 @@ class Retargeter:
         for lids in (UPPER_LID_INDEX, LOWER_LID_INDEX):
             offsets[lids, 1] *= scale
         offsets[LID_FOLD_INDEX, 1] *= 0.5 + 0.5 * scale
-        return self._lips(self._lids_set(offsets, share), motion.landmarks, seconds)
+        lids = narrowed(share) if filmed(motion) else share
+        return self._lips(self._lids_set(offsets, lids), motion.landmarks, seconds)
 
     def _lids_set(self, offsets: F64, share: F64) -> F64:
         """Lids that close stand as far apart as the driver's do, in the portrait's own measure (`share` (2,) of the
@@ -239,7 +246,7 @@ class Retargeter:
         rest = own[u, 1] - own[low, 1]
         now = rest + offsets[u, 1] - offsets[low, 1]
         shut = np.clip(1 - share / 0.25, 0, 1)[:, None]
-        sure = np.clip((0.8 - share) / 0.4, 0, 1)[:, None]
+        sure = np.clip((1 - share) / 0.2, 0, 1)[:, None]
         widest = rest + softly(now - rest, WIDE_EYES * np.maximum(rest, 0.2))
         excess = np.where(now > rest, now - widest, (now - rest * share[:, None]) * sure)
         offsets[u, 1] -= LID_TRAVEL * excess

@@ -13,7 +13,7 @@ from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
-from offline import complete, layers, mouth, outline, parts, rig, sheets, shell, side
+from offline import complete, eyes, layers, mouth, outline, parts, rig, sheets, shell, side
 from offline.bake import pack_surface
 from offline.geometry import Surface
 from offline.headfit import HeadFit
@@ -36,7 +36,7 @@ def assemble_mesh(
     h, w = image.shape[:2]
     cells: list[layers.Cell] = []
     for right in (True, False):
-        cells += layers.eye_cells(image, marks, right)
+        cells += eyes.eye_cells(image, marks, right)
     opening = layers.mouth_opening(marks)
     if opening > OPEN_MOUTH:
         cells.append(layers.open_mouth_cell(image, marks, smile=opening < WIDE_MOUTH))

@@ -20,12 +20,13 @@ LANDMARKS = 468
 @dataclass(frozen=True)
 class FaceTopology:
     """triangles (T, 3) over V vertices, the first 468 of which are the landmarks; smooth (V, 468) sparse weights;
-    hole (V,) true on the rims of eyes and mouth; rim (V,) true on the outline of the face; depth (V,) edges from the
-    nearest rim (0 on it)."""
+    hole (V,) true on the rims of eyes and mouth, eye (V,) of eyes only; rim (V,) true on the outline of the face;
+    depth (V,) edges from the nearest rim (0 on it)."""
 
     triangles: NDArray[np.int32]
     smooth: sp.csr_matrix
     hole: NDArray[np.bool_]
+    eye: NDArray[np.bool_]
     rim: NDArray[np.bool_]
     depth: NDArray[np.int32]
 
@@ -82,7 +83,8 @@ def face_topology() -> FaceTopology:
         nearest = depth[triangles].min(1) + 1
         for k in range(3):
             np.minimum.at(depth, triangles[:, k], nearest)
-    return FaceTopology(triangles, smooth, on_edge & ~on_oval, on_edge & on_oval, depth)
+    on_eyes = on_edge & np.isin(component, component[[33, 263]])  # landmarks 33 and 263 are the eyes' outer corners
+    return FaceTopology(triangles, smooth, on_edge & ~on_oval, on_eyes, on_edge & on_oval, depth)
 
 
 def vertex_normals(points: F64, triangles: NDArray[np.int32]) -> F64:

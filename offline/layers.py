@@ -1,4 +1,4 @@
-"""The layers behind the skin: eyeballs with irises, and the inside of the mouth, as cells of the texture atlas."""
+"""The layers behind the skin as cells of the texture atlas, and the inside of the mouth; the eyes are in `eyes`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 TEETH_UPPER = (0.43, 0.34, 0.38, 0.36, 0.34, 0.42)  # half the arch, middle outward: seen widths in cm
 TEETH_LOWER = (0.27, 0.30, 0.34, 0.35, 0.36, 0.44)
-UNDER_LID = 0.18  # eye widths that the ball goes on behind the upper lid, beyond what it does below
-TO_NOSE, TO_TEMPLE = 0.28, 0.12  # the same toward the nose, where a turn looks far behind the lids' corner, and aside
 OPEN_MOUTH, WIDE_MOUTH = 0.07, 0.4  # inner opening over width: teeth show; the whole inside shows
 
 
@@ -39,98 +37,6 @@ def polygon_mask(points: F64, shape: tuple[int, int], origin: tuple[int, int] = 
     """(H, W) inside of a polygon of pixels, with sub-pixel corners."""
     shifted = np.round((points[:, :2] - origin) * 16).astype(np.int32)
     return np.asarray(cv2.fillPoly(np.zeros(shape, np.uint8), [shifted], 1, shift=4) > 0)
-
-
-def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
-    """(eyeball, iris) of one eye. The eyeball is the white with the iris taken out and continued under the lids; the
-    iris is a whole disc, its parts under the lids completed by point symmetry."""
-    outline = landmarks[list(RIGHT_EYE if right else LEFT_EYE), :2]
-    ring = landmarks[468:473] if right else landmarks[473:478]
-    centre, radius = ring[0, :2], float(np.linalg.norm(ring[1:, :2] - ring[0, :2], axis=1).mean())
-    width = float(np.ptp(outline[:, 0])) + 2
-    lo = np.floor(outline.mean(0) - [0.85 * width, 0.75 * width]).astype(int)
-    size = np.ceil([1.7 * width, 1.5 * width]).astype(int)
-    h, w = int(size[1]), int(size[0])
-    origin = int(lo[0]), int(lo[1])
-    gx, gy = np.meshgrid(np.arange(w) + origin[0], np.arange(h) + origin[1])
-    patch = cv2.remap(
-        image, gx.astype(np.float32), gy.astype(np.float32), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
-    )
-    patch = patch.astype(np.float32)
-    opening = polygon_mask(outline, (h, w), origin)
-    distance = np.hypot(gx - centre[0], gy - centre[1])
-    margin = max(1, round(0.025 * width))
-    sure = cv2.erode(opening.astype(np.uint8), np.ones((2 * margin + 1, 2 * margin + 1))) > 0
-    white = sure & (distance > 1.25 * radius)
-    colour = sclera(patch, white, opening, outline - origin)
-    name = "right" if right else "left"
-    # behind the lids only: a ball larger than that would come out through the cheek
-    tall, wide = (max(1, int(k * width)) | 1 for k in (0.50, 0.14))
-    shell = cv2.dilate(opening.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, tall))).astype(
-        np.float32
-    )
-    up = max(1, int(UNDER_LID * width))  # a lid that opens wide shows more of it; toward the cheek there is no room
-    shell[:-up] = np.maximum(shell[:-up], shell[up:])
-    inner, outer = (max(1, int(k * width)) for k in (TO_NOSE, TO_TEMPLE))
-    shell = cv2.dilate(shell, np.ones((1, inner + outer + 1), np.uint8), anchor=(inner if right else outer, 0))
-    shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
-    ball = Cell(f"{name} eyeball", colour, shell, origin, 0.5)
-    disc, cover = iris(patch, sure, centre - origin, radius)
-    return ball, Cell(f"{name} iris", disc, cover, origin, 0.9)
-
-
-def sclera(patch: Array, white: NDArray[np.bool_], opening: NDArray[np.bool_], outline: F64) -> Array:
-    """(h, w, 3) the white of the eye: seen where it is seen, smooth elsewhere, shaded under the upper lid."""
-    h, w = white.shape
-    if white.sum() < 12:  # closed or tiny eyes: a believable white from the skin's brightness
-        level = np.clip(np.percentile(patch.reshape(-1, 3), 80, axis=0), 90, 225)
-        colour = np.broadcast_to(0.5 * level + 0.5 * level.mean(), patch.shape).astype(np.float32)
-    else:
-        levels = patch[white]
-        bright = np.percentile(levels, 60, axis=0)
-        floor = np.minimum(bright * 0.62, bright)  # lashes and caruncle are no sclera
-        keep = white & (patch >= floor).all(-1)
-        filled = push_pull(patch, keep.astype(np.float32))
-        soft = cv2.GaussianBlur(keep.astype(np.float32), (0, 0), max(1.0, 0.015 * w))[..., None]
-        seen = np.where(keep[..., None], soft * soft, 0)  # no border between what is seen and what is made up
-        colour = patch * seen + cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * w)) * (1 - seen)
-    top = float(outline[:, 1].min())
-    y = np.arange(h, dtype=np.float32)[:, None, None]
-    away = cv2.distanceTransform((~opening).astype(np.uint8), cv2.DIST_L2, 5)[..., None]
-    shade = 1 - np.maximum(0.45 * np.clip((top - y) / (0.25 * w), 0, 1), 0.5 * np.clip(away / (0.12 * w), 0, 1))
-    return np.asarray(colour * np.where(opening[..., None], 1, shade), np.float32)
-
-
-def iris(patch: Array, seen: NDArray[np.bool_], centre: F64, radius: float) -> tuple[Array, Array]:
-    """Colour (h, w, 3) and alpha (h, w) of the whole iris disc."""
-    h, w = seen.shape
-    gx, gy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
-    dx, dy = gx - centre[0], gy - centre[1]
-    r = np.hypot(dx, dy)
-    disc = r < 1.25 * radius
-    known = seen & disc
-    colour, have = patch.copy(), known.copy()
-    for mx, my in (
-        (centre[0] + dx, centre[1] - dy),
-        (centre[0] - dx, centre[1] - dy),
-        (centre[0] - dx, centre[1] + dy),
-    ):
-        mapped = cv2.remap(patch, mx.astype(np.float32), my.astype(np.float32), cv2.INTER_LINEAR)
-        ok = cv2.remap(known.astype(np.float32), mx.astype(np.float32), my.astype(np.float32), cv2.INTER_LINEAR) > 0.99
-        take = ok & ~have
-        colour[take] = mapped[take]
-        have |= take
-    rings = np.clip((r / max(radius, 1) * 8).astype(int), 0, 11)
-    for k in range(12):
-        ring = rings == k
-        if (ring & have).sum() >= 3:
-            colour[ring & ~have] = np.median(colour[ring & have], axis=0)
-            have |= ring
-    if not have.all():
-        colour = push_pull(colour, have.astype(np.float32))
-    soft = max(0.8, 0.07 * radius)
-    alpha = np.clip((1.06 * radius - r) / soft + 0.5, 0, 1)
-    return np.asarray(colour, np.float32), np.asarray(alpha, np.float32)
 
 
 def mirror_cell(image: Image, landmarks: F64, alpha: Array) -> Cell:

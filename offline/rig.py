@@ -50,7 +50,9 @@ def add_face(
     z += trust(fine - z) * np.where(topology.depth >= 3, fine - z, 0.0)
     vertices = camera.unproject(pixels, z)
     gap = FEATHER * max(1.0, np.ptp(landmarks[:, 0]) / 400)
-    edge = np.where(topology.hole, 0.5, np.minimum(topology.depth * 4.0, 6) / max(gap, 0.5))
+    edge = np.where(
+        topology.hole, np.where(topology.eye, 0.0, 0.5), np.minimum(topology.depth * 4.0, 6) / max(gap, 0.5)
+    )
     edge = np.where(topology.rim, 0.15 * jaw_rim(), edge)  # the jaw ends sharply, the temples fade into the rest
     source = np.column_stack([pixels, edge])
     shrunk = cv2.erode(alpha, np.ones((5, 5), np.uint8))

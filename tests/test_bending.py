@@ -9,11 +9,13 @@ import pytest
 
 from narrate_stream.bending import (
     FADE,
+    LIDS,
     MOST,
     Bending,
     bend_map,
     crossed,
     face_of,
+    from_eyes,
     from_outline,
     texel_corners,
     turned,
@@ -152,6 +154,19 @@ def test_bends_have_a_limit_and_fade_toward_the_outline() -> None:
     share = from_outline(bending.triangles, 468).reshape(ROWS, COLUMNS)
     assert (share[0] == 0).all()
     assert (share[FADE:-FADE, FADE:-FADE] == 1).all()
+
+
+def test_lids_do_not_turn_in_the_light() -> None:
+    """A hole in the patch is an eye, and bends fade in round it; the patch's own outline is none."""
+    model = patch()
+    middle = np.isin(model.triangles, 8 * COLUMNS + np.array([12, 13, 14])).any(1)
+    holed = model.triangles[~middle]
+    share = from_eyes(holed, 468, np.array([7 * COLUMNS + 13])).reshape(ROWS, COLUMNS)
+    assert share[7, 13 + 1 :][: LIDS[0]].max() == 0
+    assert share[0, 0] == share[-1, -1] == 1
+    assert 0 < share[7, 15 + LIDS[0] + 2] < 1
+    assert (from_eyes(holed, 468, np.array([0])) == 1).all()
+    assert (from_eyes(model.triangles, 468, np.array([33, 263])) == 1).all()
 
 
 def test_texels_take_their_bend_from_the_triangle_they_lie_in() -> None:

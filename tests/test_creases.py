@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.creases import Creases, enlarged, tilted
+from narrate_stream.creases import RANGE, Creases, enlarged, tilted, unfolded
 from narrate_stream.drivers.script import posed_motion
 from narrate_stream.fusion import head_framing
 from narrate_stream.lightmap import LightMap
@@ -18,6 +18,8 @@ from narrate_stream.ops.creases import (
     FROWN,
     GROUPS,
     LASH,
+    LASHES,
+    SHADE,
     SMILE,
     Crease,
     amplitudes,
@@ -44,6 +46,8 @@ NAMES = (
     "crow left",
     "lash right",
     "lash left",
+    "shade right",
+    "shade left",
 )
 
 
@@ -60,8 +64,8 @@ def moved(model: HybridModel, face: dict[str, float]) -> AvatarMotion:
     [
         ({}, set()),
         ({"jawOpen": 0.8}, set()),
-        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, {"lash right", "lash left"}),
-        ({"eyeBlinkLeft": 1.0}, {"lash left"}),
+        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, {"lash right", "lash left", "shade right", "shade left"}),
+        ({"eyeBlinkLeft": 1.0}, {"lash left", "shade left"}),
         ({"eyeSquintLeft": 0.5, "eyeSquintRight": 0.5}, set()),
         (RAISED, {"brow right", "brow left"}),
         ({"browDownLeft": 1.0, "browDownRight": 1.0}, {"frown"}),
@@ -114,7 +118,7 @@ def test_a_crease_tilts_the_surface_toward_its_bottom() -> None:
     points = np.column_stack([np.linspace(10, 90, 48), np.full(48, 30.0)])
     y, x = np.mgrid[0:61, 0:101].astype(float)
     tilt = tilted(Crease((), 0.2, 0.3), points, np.stack([x, y], -1), 20.0, 1.0)
-    assert tilt[26, 50] == pytest.approx([0, -0.3, tilt[26, 50, 2]], abs=0.01)
+    assert tilt[26, 50] == pytest.approx([0, -0.3, *[tilt[26, 50, 2]] * 3], abs=0.01)
     assert tilt[34, 50, 1] == pytest.approx(0.3, abs=0.01)
     assert tilt[30, 50, 2] > 0.05
     assert not tilt[:, :5].any()
@@ -143,13 +147,39 @@ def test_creases_lie_where_a_face_has_them(model: HybridModel) -> None:
         assert abs(x - marks[4, 0]) > 0.9 * abs(marks[wing, 0] - marks[4, 0])
     assert crows[0][0] < marks[33, 0]
     assert crows[1][0] > marks[263, 0]
-    for field, corners, lid in zip(creases.fields[7:], ((33, 133), (362, 263)), (159, 386), strict=True):
+    for field, corners, lid in zip(creases.fields[7:9], ((33, 133), (362, 263)), (159, 386), strict=True):
         y, x = np.nonzero(field.tilt[..., 2] > 0.9 * LASH[0].dark)
         assert y.mean() + field.box[0].start == pytest.approx(marks[lid, 1], abs=4)
         assert marks[corners[0], 0] < x.mean() + field.box[1].start < marks[corners[1], 0]
         assert not field.tilt[..., :2].any()
+    for field, below in zip(creases.fields[9:], (23, 253), strict=True):  # the lower lids' shade, over their rim's way
+        y, _ = np.nonzero(field.tilt[..., 2] > 0.9 * SHADE[0].dark)
+        assert marks[below, 1] - 6 < y.mean() + field.box[0].start < marks[below, 1] + 2
     assert len(creases.fields) == len(GROUPS)
     assert not creases.tilt(np.zeros(0, np.float32)).any()
+
+
+def test_folds_of_a_lid_get_brighter_and_its_lashes_do_not(model: HybridModel) -> None:
+    """A dark line drawn across the skin of an upper lid fades as far as a crease may brighten; a lid without one, and
+    the lid's edge, stay as they are."""
+    marks = model.source[:468, :2].astype(np.float64)
+    unit = float(np.linalg.norm(marks[33] - marks[263]) / np.linalg.norm(model.neutral[33] - model.neutral[263]))
+    plain = np.full_like(model.texture, 150)
+    assert np.abs(unfolded(plain, True, marks, unit).tilt).max() < 1e-5
+    folded = plain.copy()
+    fold = ((marks[[29, 27, 28]] + marks[[224, 223, 222]]) / 2).round().astype(np.int32)
+    for line in (fold, marks[[160, 159, 158]].round().astype(np.int32)):
+        cv2.polylines(folded, [line], False, (70, 70, 70))
+    field = unfolded(folded, True, marks, unit)
+    change = np.zeros(plain.shape[:2])
+    change[field.box] = field.tilt[..., 2]
+    assert not field.tilt[..., :2].any()
+    assert change[fold[1, 1], fold[1, 0]] == pytest.approx(1 - RANGE[1], abs=0.1)
+    x, y = marks[159].round().astype(int)
+    assert change[y, x] == 0
+    assert change.max() < 1e-5
+    whole = Creases(model, model.texture.shape).fields[LASHES[0]]
+    assert whole.tilt[..., 2].max() > 0.5  # with the line of the lashes, in one field
 
 
 @pytest.mark.parametrize("light", ["lamp", "original"])

@@ -49,6 +49,9 @@ def test_eyes_and_mouth_are_open_and_the_outline_is_the_oval() -> None:
     holes = set(np.flatnonzero(topology.hole[:LANDMARKS]))
     assert {*UPPER_LIP, *LOWER_LIP, *UPPER_LIDS[0], *UPPER_LIDS[1]} <= holes
     assert not holes & set(OVAL)
+    eyes = set(np.flatnonzero(topology.eye[:LANDMARKS]))
+    assert {*UPPER_LIDS[0], *UPPER_LIDS[1]} <= eyes < holes
+    assert not eyes & {*UPPER_LIP, *LOWER_LIP}
     assert not (topology.hole & topology.rim).any()
 
 

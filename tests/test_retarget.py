@@ -17,6 +17,7 @@ from narrate_stream.ops.limits import BELIEVABLE, MOST
 from narrate_stream.retarget import (
     GAZE_LIMIT,
     LID_FOLDS,
+    LID_GAIN,
     LID_OVERLAP,
     LOWER_LIDS,
     UPPER_LIDS,
@@ -25,6 +26,7 @@ from narrate_stream.retarget import (
     closed_fully,
     eye_widths,
     lid_openings,
+    narrowed,
     neutral_score,
     openness,
 )
@@ -161,6 +163,20 @@ def test_eyes_close_by_the_drivers_lids_and_not_by_its_squint() -> None:
             half[u] = rest[low] + share * (rest[u] - rest[low])
         assert (openness(half, reference) >= least).all()
         assert (openness(half, reference) <= most).all()
+
+
+def test_filmed_lids_close_farther_than_a_detector_says(retarget: Retargeter, model: HybridModel) -> None:
+    assert narrowed(np.array([1.2, 0.5])) == pytest.approx([1.2, 1 - 0.5 * LID_GAIN])
+    assert narrowed(np.array([1.0, 0.1])) == pytest.approx([1, 0])
+    scripted = face({"eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.5})
+    filmed = replace(scripted, pixels=scripted.landmarks[:, :2])
+    gaps = []
+    for motion in (scripted, filmed):
+        moved = model.neutral[:468] + settled(retarget, motion).offsets
+        gaps.append((moved[list(UPPER_LIDS[0]), 1] - moved[list(LOWER_LIDS[0]), 1]).mean())
+    own = (model.neutral[list(UPPER_LIDS[0]), 1] - model.neutral[list(LOWER_LIDS[0]), 1]).mean()
+    assert 0.35 * own < gaps[0] < 0.6 * own
+    assert gaps[1] < gaps[0] - 0.1 * own
 
 
 def test_gaze_goes_the_same_way_and_is_limited(retarget: Retargeter) -> None:

@@ -177,7 +177,7 @@ def spread(away: F64, sure: F64) -> F64:
 
 
 def with_own_eyes(seen: F64, moved: F64) -> F64:
-    """(478, 2) the moved landmarks; lids and irises as they were seen, gone with the skin below their eye."""
+    """(478, 2 or 3) the moved landmarks; lids and irises as they were seen, gone with the skin round their eye."""
     out = moved.copy()
     for eye, around, iris in zip(EYES, AROUND_EYES, IRISES, strict=True):
         shift = (moved[list(around)] - seen[list(around)]).mean(0)

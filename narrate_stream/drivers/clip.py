@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from narrate_stream.drivers.alignment import Aligner
+from narrate_stream.drivers.alignment import Aligner, with_own_eyes
 from narrate_stream.drivers.looks import SeveralLooks
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.geometry import Camera
@@ -33,11 +33,14 @@ SLOW = 0.8  # frames, standard deviation: what changes more slowly is taken from
 
 def sharpened(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Motion) -> list[Motion | None]:
     """What the driver saw in the `frames`, more exactly; `calm` is the one of its motions that the others are laid on.
-    Frames of another size or person keep theirs; `frames` are gone through three times."""
+    Lids and irises are as several looks agree, which see lids close that one leaves half open. Frames of another size
+    or person keep theirs; `frames` are gone through three times."""
     marks = aligned(frames, motions, calm)
     seen = looked_at(frames, marks)
     for first, last in runs(motions, calm):
-        marks[first:last] = calmed(joined(np.array(seen[first:last]), np.array(marks[first:last])))
+        agreed, exact = np.array(seen[first:last]), np.array(marks[first:last])
+        steady = joined(agreed, exact)
+        marks[first:last] = calmed(np.array([with_own_eyes(*pair) for pair in zip(agreed, steady, strict=True)]))
     return [m if at is None or m is None else relifted(m, at, calm) for m, at in zip(motions, marks, strict=True)]
 
 

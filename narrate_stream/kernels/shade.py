@@ -25,7 +25,7 @@ class Pixels:
     """N pixels. covered: 0 or 1; base (N, 3) sRGB of albedo, own (N, 3) the portrait's; surface and material (N, 4) as
     in the atlas; opened (N, 4): what the horizon leaves of the sky, by colour and of an even one; seen (N, 2 K): of
     each lamp, the head's first; bend (N,): how the expression has turned the surface of the head; crease (N,):
-    `creases.Field.tilt`; learned (N,): shading that F_R adds, or none (0,)."""
+    `creases.Field.tilt`, its tilt, and kept_off (N,) its rest; learned (N,): shading that F_R adds, or none (0,)."""
 
     covered: wp.array(dtype=wp.uint8)
     base: wp.array2d(dtype=wp.uint8)
@@ -36,6 +36,7 @@ class Pixels:
     seen: wp.array2d(dtype=float)
     bend: wp.array(dtype=wp.vec3)
     crease: wp.array(dtype=wp.vec3)
+    kept_off: wp.array(dtype=wp.vec3)
     learned: wp.array(dtype=wp.vec3)
 
 
@@ -135,9 +136,7 @@ def shade_pass(
     if pixels.covered[i] == wp.uint8(0):
         return
     at_rest = decoded(float(pixels.surface[i, 0]) * BYTE, float(pixels.surface[i, 1]) * BYTE)
-    crease = pixels.crease[i]
-    tilt = wp.vec3(crease[0], crease[1], 0.0)
-    face = skin_at(pixels, i, wp.normalize(bent(at_rest, pixels.bend[i]) + tilt))
+    face = skin_at(pixels, i, wp.normalize(bent(at_rest, pixels.bend[i]) + pixels.crease[i]))
     still = skin_at(pixels, i, at_rest)
     weight = float(pixels.surface[i, 2]) * BYTE
     colour = wp.vec3(0.0, 0.0, 0.0)
@@ -150,6 +149,6 @@ def shade_pass(
         change += own_change(own.sky, own.body, at_rest, at_rest) * (1.0 - weight)
         given = wp.cw_mul(linear_of(tone, pixels.own, i), own.gain) * change
         colour = colour * (1.0 - own.share) + given * own.share
-    colour = colour * (1.0 - crease[2])
+    colour = wp.cw_mul(colour, wp.vec3(1.0, 1.0, 1.0) - pixels.kept_off[i])
     for c in range(3):
         out[i, c] = to_byte(tone, colour[c])

@@ -3,8 +3,8 @@
 Each is a curve through landmarks with a profile across it; a *group* of them deepens together: forehead lines when a
 brow rises, the lines between the brows when they draw together, the fold beside the nose when a corner of the mouth
 rises, crow's feet when the skin between eye and cheek is pressed together; and no crease, but drawn the same way, the
-dark line of the lashes when an upper lid falls. At rest there are none: what lines a face always has, its photograph
-shows.
+dark line of the lashes when an upper lid falls, and their shade on the lower lid that it meets. At rest there are none:
+what lines a face always has, its photograph shows.
 
 Convention: landmarks as MediaPipe numbers them; the first of a pair of groups is the person's right, the image's left.
 """
@@ -51,8 +51,12 @@ CROW = (
 )
 RIM = (33, 246, 161, 160, 159, 158, 157, 173, 133)  # free edge of the right upper lid
 LASH = (Crease(tuple((i, i, 0.0) for i in RIM), 0.12, 0.0, dark=0.6),)
-GROUPS = (BROW, BROW, FROWN, SMILE, SMILE, CROW, CROW, LASH, LASH)
-RIGHT_SIDE = (True, False, None, True, False, True, False, True, False)  # None: on both
+MEET = ((33, 33, 0.0), (7, 25, 0.5), (163, 110, 0.8), (144, 24, 0.85), (145, 23, 0.9), (153, 22, 0.9),
+        (154, 26, 0.85), (155, 112, 0.5), (133, 133, 0.0))  # fmt: skip
+SHADE = (Crease(MEET, 0.11, 0.0, dark=0.45),)  # on the lower lid, where the upper one comes to lie
+GROUPS = (BROW, BROW, FROWN, SMILE, SMILE, CROW, CROW, LASH, LASH, SHADE, SHADE)
+RIGHT_SIDE = (True, False, None, True, False, True, False, True, False, True, False)  # None: on both
+LASHES = (7, 8)  # the groups that say how far the lids are shut
 SHALLOWEST = 0.02  # amplitude that is none
 CAVITY = 0.35  # of its steepest slope: how much light a crease keeps off its bottom
 BROWS, FOREHEAD = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336)), (10, 109, 338, 67, 297)
@@ -82,8 +86,9 @@ def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float
         smile.append(eased(float(0.6 * aside + up), 0.2, 1.2))
         crow.append(eased(1 - _pressed(rest, now, eye, cheek), 0.04, 0.20))
     # of the way to go; of eyes that are shut in the portrait there is none, and their lashes are in its picture
-    lash = [eased((_gap(rest, lids) - _gap(now, lids)) / max(_gap(rest, lids), 0.3), 0.35, 1.0) for lids in LIDS]
-    return np.array([*rise, frown, *smile, *crow, *lash], np.float32)
+    shut = [(_gap(rest, lids) - _gap(now, lids)) / max(_gap(rest, lids), 0.3) for lids in LIDS]
+    lash, shade = ([eased(part, begin, 1.0) for part in shut] for begin in (0.35, 0.7))
+    return np.array([*rise, frown, *smile, *crow, *lash, *shade], np.float32)
 
 
 def _gap(face: F64, lids: tuple[tuple[int, ...], tuple[int, ...]]) -> float:
