@@ -16,6 +16,13 @@ from narrate_stream.ops.geometry import Camera
 from narrate_stream.renderer import Framing, GBuffer
 from narrate_stream.types import Image
 
+BRIM = 0.006  # of the canvas' longer side: so far beside its matte a photograph shows something of the person
+
+
+def brim(size: tuple[int, int]) -> float:
+    """Pixels beside the matte of a canvas of `size` (W, H) in which the plate is the background, not the photograph."""
+    return BRIM * max(size)
+
 
 def portrait_framing(model: HybridModel, size: int | None) -> Framing:
     """The whole photograph; `size`: its longer side in pixels, None for its own. Sides are even, as video wants
@@ -65,7 +72,8 @@ def over_backdrop(model: HybridModel, framing: Framing) -> Image:
     w, h = framing.size
     cw, ch = model.canvas
     plate = framed(model.plate, framing)
-    person = framed(np.repeat(cv2.dilate(model.alpha[:ch], np.ones((3, 3), np.uint8))[..., None], 3, -1), framing)
+    near = np.ones((2 * int(np.ceil(brim((cw, ch)))) + 1,) * 2, np.uint8)
+    person = framed(np.repeat(cv2.dilate(model.alpha[:ch], near)[..., None], 3, -1), framing)
     x = (np.arange(w) - framing.dx) / framing.scale
     y = (np.arange(h) - framing.dy) / framing.scale
     inside = ((x >= -0.5) & (x <= cw - 0.5))[None, :] & ((y >= -0.5) & (y <= ch - 0.5))[:, None]

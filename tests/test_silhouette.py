@@ -43,9 +43,9 @@ def test_what_fades_by_itself_or_shows_nothing_has_no_rim() -> None:
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_rim_covers_as_much_of_a_pixel_as_the_edge_reaches_into_it(turned: bool) -> None:
-    """An edge from (5.25, 0) to (6.25, 8), or the same upside down: the pixel beside it is covered by what is left of
+    """An edge from (5.25, 0) to (5.95, 8), or the same upside down: the pixel beside it is covered by what is left of
     a pixel up to the edge, and shows what the edge shows."""
-    screen = np.array([[5.25, 0, 0.5], [6.25, 8, 0.5], [0, 4, 0.5]], np.float32)
+    screen = np.array([[5.25, 0, 0.5], [5.95, 8, 0.5], [0, 4, 0.5]], np.float32)
     if turned:
         screen = screen[:, [1, 0, 2]]
     source = np.array([[10, 20, 8], [12, 28, 8], [0, 0, 8]], np.float32)
@@ -56,7 +56,7 @@ def test_the_rim_covers_as_much_of_a_pixel_as_the_edge_reaches_into_it(turned: b
     keys = fringe.numpy().reshape(size, size)
     for k in range(9):
         row = keys.T[k] if turned else keys[k]
-        at = 5.25 + k / 8
+        at = 5.25 + 0.7 * k / 8
         (pixel,) = np.flatnonzero(row)
         assert pixel == np.floor(at) + 1
         x, y = (k, pixel) if turned else (pixel, k)

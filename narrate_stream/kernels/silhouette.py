@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from narrate_stream.kernels.rasterise import KEY_SCALE
 from narrate_stream.types import Array
 
-WHOLE = 1.0  # feather from which on an edge is none that fades by itself
+FAINTEST = 0.004  # coverage below which nothing is to be seen
+WHOLE, SHOWN = 1.0, 0.5  # feather and matte from which on an edge is none that fades by itself
 
 
 class Silhouettes:
@@ -26,10 +27,10 @@ class Silhouettes:
 
     def __init__(self, triangles: NDArray[np.int32], feather: Array, alpha: Array) -> None:
         """triangles (T, 3); feather (V,) of its vertices, alpha (V,) 0..1 what they show. Edges that fade by themselves
-        or show nothing are left out."""
+        or show little are left out."""
         corner = np.stack([triangles, np.roll(triangles, -1, 1), np.roll(triangles, -2, 1)], -1).reshape(-1, 3)
         a, b = np.sort(corner[:, :2], 1).T
-        seen = (np.minimum(feather[a], feather[b]) >= WHOLE) & (np.maximum(alpha[a], alpha[b]) > 0)
+        seen = (np.minimum(feather[a], feather[b]) >= WHOLE) & (np.minimum(alpha[a], alpha[b]) > SHOWN)
         side = np.flatnonzero(seen)  # of a triangle
         side = side[np.argsort(a[side].astype(np.int64) * len(feather) + b[side], kind="stable")]
         first = np.append(True, (a[side][1:] != a[side][:-1]) | (b[side][1:] != b[side][:-1]))[: len(side)]
@@ -50,7 +51,7 @@ class Silhouettes:
         front = (x[1] - x[0]) * (y[2] - y[0]) > (y[1] - y[0]) * (x[2] - x[0])
         one, other = front.take(self._pairs)
         turns = (one ^ other) != self._against
-        return np.concatenate([np.flatnonzero(turns), self._rest]).astype(np.int32)
+        return np.asarray(np.concatenate([np.flatnonzero(turns), self._rest]), np.int32)
 
 
 @wp.kernel
@@ -116,7 +117,8 @@ def rim_pass(
         if steep:
             y = k
             x = p
-        if x >= 0 and x < width and y >= first and y < last:
+        shown = 1.0 - wp.abs(float(p) - at) > FAINTEST
+        if shown and x >= 0 and x < width and y >= first and y < last:
             z = (a[2] + dz * (float(k) - a[i])) * KEY_SCALE
             wp.atomic_max(fringe, y * width + x, (wp.int64(z) << wp.int64(32)) | mark)
 
