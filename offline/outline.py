@@ -43,7 +43,7 @@ CLOTHED = -0.06  # which stays where it is: the underside then goes back so far 
 SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at which the cheek's side has vertices
 SIDE_MORE = 0.6  # cm behind the ear's front
 SIDE_ROUNDS = 4  # of averaging along the outline: so far it goes on beyond where it must be
-SIDE_OVER, SIDE_EAR = -0.09, 0.4  # cm outside the outline: where the side lies, and where an ear begins
+SIDE_OVER, SIDE_EAR = -0.16, 0.4  # cm outside the outline: where the side lies, and where an ear begins
 
 SideAt = Callable[[F64], F64]  # (V,) cm behind the outline -> (V, 2) source of what is there
 

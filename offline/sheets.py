@@ -27,7 +27,7 @@ from offline.preprocess import OVAL
 CELLS = 72  # cells along the longer side of the canvas
 BACKING = 5.0  # cm behind the face
 INSET, FADING = 0.5, 0.7  # cells that the rest reaches behind the face: at the jaw, and where the face's rim fades
-HUG, RISE = 0.2, 0.9  # cm behind the rim of the face at which hair begins; cm it may come nearer per cm aside
+HUG, RISE = 0.2, 0.5  # cm behind the rim of the face at which hair begins; cm it may come nearer per cm aside
 APRON = 0.22  # of the canvas, beyond each border
 
 
@@ -167,7 +167,8 @@ def behind_jaw(surface: Surface) -> F64:
 def beside_rim(surface: Surface) -> F64:
     """(h, w) z in front of which nothing beside the face comes: hair that does rises from behind its rim, or the cells
     of the sheet would cut the cheek into teeth."""
-    return np.asarray(surface.rim - HUG + RISE * apart(surface))
+    steep = cv2.erode(np.where(surface.face, surface.rim, np.inf), np.ones((5, 5)))  # its last pixels fall away
+    return np.asarray(nearest_fill(steep, surface.face) - HUG + RISE * apart(surface))
 
 
 def apart(surface: Surface) -> F64:
