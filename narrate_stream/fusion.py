@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream import outskirts
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.geometry import Camera
@@ -82,6 +83,11 @@ def over_backdrop(model: HybridModel, framing: Framing) -> Image:
     bx, by = ((x + 0.5) / scale + x0) * k - 0.5, ((y + 0.5) / scale + y0) * k - 0.5
     if model.canvas[0] < scale * model.frame_size[0] - 1 or abs(framing.scale * scale - k) < 1e-6:
         whole = resampled(model.backdrop, bx, by)
+        staying = framing.staying((cw, ch), x, y)[..., None]
+        if staying.min() < 1:
+            cover = framed(np.repeat(model.alpha[:ch, :, None], 3, -1), framing)[..., :1] / 255
+            mixed = outskirts.behind(plate.astype(np.float64), whole.astype(np.float64), cover, staying)
+            plate = np.where(staying < 1, np.clip(mixed + 0.5, 0, 255), plate).astype(np.uint8)
         return np.where((inside & (person.max(-1) > 0))[..., None], plate, whole)
     return plate
 

@@ -16,6 +16,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from narrate_stream import outskirts
 from narrate_stream.bands import BANDS, rows, side_by_side
 from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
@@ -106,6 +107,10 @@ class Framing:
     dy: float
     size: tuple[int, int]
 
+    def staying(self, canvas: tuple[int, int], x: F64, y: F64) -> F64:
+        """See `outskirts.share`."""
+        return outskirts.share(canvas, self.scale, (self.dx, self.dy), self.size, x, y)
+
 
 @dataclass(frozen=True)
 class Band:
@@ -128,7 +133,8 @@ class Renderer:
         self.texture_scale = k
         h, w = model.alpha.shape
         size = (w, h) if k >= 0.999 else (max(1, round(w * k)), max(1, round(h * k)))
-        self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, model.alpha))
+        matte = faded(model, framing)
+        self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, matte))
         self._allocate()
 
     def _allocate(self) -> None:
@@ -262,6 +268,17 @@ class Renderer:
             creases=self._creases,
             eyes=self._seen_eyes(motion),
         )
+
+
+def faded(model: HybridModel, framing: Framing) -> NDArray[np.uint8]:
+    """The atlas' matte, fading where the canvas ends inside the frame."""
+    w, h = model.canvas
+    staying = framing.staying((w, h), np.arange(w, dtype=np.float64), np.arange(h, dtype=np.float64))
+    if staying.min() >= 1:
+        return model.alpha
+    matte = model.alpha.copy()
+    matte[:h] = matte[:h] * staying + 0.5
+    return matte
 
 
 def shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
