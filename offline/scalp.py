@@ -132,7 +132,8 @@ def seen_hair(
     contrast = float(np.clip(np.median(grain[hair]), *LIVELY)) if hair.any() else LIVELY[0]
     sure = np.clip(soft * 4, 0, 1)
     everywhere = np.concatenate([push_pull(mean[..., i : i + 3], sure) for i in (0, 3)], -1)
-    average = (both * dark[..., None]).sum((0, 1)) / max(float(dark.sum()), 1e-6)
+    darkest = inner / (luminance(small) + SHEEN)  # of all that is hair: an ear among it must not count
+    average = (both * darkest[..., None]).sum((0, 1)) / max(float(darkest.sum()), 1e-6)
     return SeenHair(everywhere, np.asarray(sure, np.float32), np.clip(there, 0, 1), average, contrast)
 
 

@@ -98,8 +98,8 @@ def add_rest(
 def front_depth(
     sheet: Sheet, surface: Surface, stepped: NDArray[np.bool_], backing: NDArray[np.bool_], low: F64
 ) -> F64:
-    """(n,) z of the front sheet: behind the face's rim inside it (the more beside the cheek, `low` (n,) 0..1), the neck behind the jaw, ears (`stepped`) flat to
-    their edge, and a `backing` of skin far behind eyes and mouth."""
+    """(n,) z of the front sheet: behind the face's rim inside it (the more beside the cheek, `low` (n,) 0..1), the neck
+    behind the jaw, ears (`stepped`) flat to their edge, and a `backing` of skin far behind eyes and mouth."""
     inside, below = sheet.inside, sheet.on(surface.below) > 0.5
     z = sheet.on(surface.z)
     outer = nearest_fill(surface.z, cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3))) == 0, surface.middle)

@@ -27,7 +27,7 @@ JAW_CELL = 1.6  # cm: about a cell of that, under the chin
 INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
 EAR_AT, EAR_WIDE, EAR_HIGH, EAR_SOFT = 98.0, 24.0, 28.0, 9.0  # degrees
 TEMPLE = 7.3  # cm: half a head's width between its ears
-WALL, WALL_DEEP = 0.25, 5.0  # cm inside the cheeks' sides that the shell stays, as far back as they go
+WALL, WALL_DEEP = 0.4, 5.0  # cm inside the cheeks' sides that the shell stays, as far back as they go
 CHEEK_WIDE, CHEEK_LOW, CHEEK_HIGH = 40.0, -42.0, 16.0  # degrees
 SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 
@@ -63,10 +63,10 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
         x, y = np.moveaxis(camera.project(points), -1, 0)
         return np.asarray(sample(solid, x.ravel(), y.ravel()).reshape(x.shape) < 0.99)  # beyond the picture: its border
 
-    keep = np.ones(shell.shape[:2])
+    keep, cheek, outside = np.ones(shell.shape[:2]), beside_cheek(azimuth, elevation), outside_face(surface)
     for _ in range(SHRINKS):
         shrunk = middle + keep[..., None] * (shell - middle)
-        away = lost(shrunk) | (aside_of(surface, camera, shrunk) & beside_cheek(azimuth, elevation))
+        away = lost(shrunk) | (cheek & before_wall(outside, surface, camera, shrunk))
         keep = smoothed(np.where(away, keep - 0.02, keep))
     shell = middle + keep[..., None] * (shell - middle)
     at = (camera.project(shell) + 0.5) * surface.scale - 0.5
@@ -79,14 +79,18 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     return shell, ~lost(shell) & ~open_ & ~shoulders(fit, shell)
 
 
-def aside_of(surface: Surface, camera: Camera, points: F64) -> NDArray[np.bool_]:
-    """(rows, columns) true for points (rows, columns, 3) outside the wall that goes straight back from the outline of
-    the face, as far as that goes."""
-    outward = cv2.distanceTransform((~surface.face).astype(np.uint8), cv2.DIST_L2, 5)
-    inward = cv2.distanceTransform(surface.face.astype(np.uint8), cv2.DIST_L2, 5)
+def outside_face(surface: Surface) -> Array:
+    """(h, w) cm outside the face's outline, in the picture; negative inside."""
+    apart = [cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (~surface.face, surface.face)]
+    return np.asarray((apart[0] - apart[1]) * np.float32(surface.unit))
+
+
+def before_wall(outside: Array, surface: Surface, camera: Camera, points: F64) -> NDArray[np.bool_]:
+    """(rows, columns) true for points (rows, columns, 3) that are not well inside the wall that goes straight back from
+    the outline of the face, as far back as that goes. outside: see `outside_face`."""
     x, y = np.moveaxis((camera.project(points) + 0.5) * surface.scale - 0.5, -1, 0)
-    away, rim = (sample(a, x.ravel(), y.ravel()).reshape(x.shape) for a in (outward - inward, surface.rim))
-    return np.asarray((away * surface.unit > -WALL) & (rim - points[..., 2] < WALL_DEEP))
+    away, rim = (sample(a, x.ravel(), y.ravel()).reshape(x.shape) for a in (outside, surface.rim))
+    return np.asarray((away > -WALL) & (rim - points[..., 2] < WALL_DEEP))
 
 
 def beside_cheek(azimuth: F64, elevation: F64) -> NDArray[np.bool_]:
