@@ -25,10 +25,10 @@ SCALP_INSET, FACE_INSET = 0.1, 0.5  # cm the shell stays inside the template, at
 COARSE = 2  # every second row and column of the shell becomes a part of the mesh
 JAW_CELL = 1.6  # cm: about a cell of that, under the chin
 INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
-EAR_AT, EAR_WIDE, EAR_HIGH, EAR_SOFT = 98.0, 24.0, 28.0, 9.0  # degrees
+EAR_AT, EAR_WIDE, EAR_HIGH, EAR_SOFT = 98.0, 24.0, 28.0, 15.0  # degrees
 TEMPLE = 7.3  # cm: half a head's width between its ears
 WALL, WALL_DEEP = 0.4, 5.0  # cm inside the cheeks' sides that the shell stays, as far back as they go
-CHEEK_WIDE, CHEEK_LOW, CHEEK_HIGH = 40.0, -42.0, 16.0  # degrees
+CHEEK_WIDE, CHEEK_LOW, CHEEK_HIGH, TAPER = 40.0, -42.0, 2.0, 0.12  # degrees; cm per degree
 SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 
 
@@ -63,10 +63,10 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
         x, y = np.moveaxis(camera.project(points), -1, 0)
         return np.asarray(sample(solid, x.ravel(), y.ravel()).reshape(x.shape) < 0.99)  # beyond the picture: its border
 
-    keep, cheek, outside = np.ones(shell.shape[:2]), beside_cheek(azimuth, elevation), outside_face(surface)
+    keep, room, outside = np.ones(shell.shape[:2]), beside_cheek(azimuth, elevation), outside_face(surface)
     for _ in range(SHRINKS):
         shrunk = middle + keep[..., None] * (shell - middle)
-        away = lost(shrunk) | (cheek & before_wall(outside, surface, camera, shrunk))
+        away = lost(shrunk) | before_wall(outside, surface, camera, shrunk, room)
         keep = smoothed(np.where(away, keep - 0.02, keep))
     shell = middle + keep[..., None] * (shell - middle)
     at = (camera.project(shell) + 0.5) * surface.scale - 0.5
@@ -85,17 +85,19 @@ def outside_face(surface: Surface) -> Array:
     return np.asarray((apart[0] - apart[1]) * np.float32(surface.unit))
 
 
-def before_wall(outside: Array, surface: Surface, camera: Camera, points: F64) -> NDArray[np.bool_]:
-    """(rows, columns) true for points (rows, columns, 3) that are not well inside the wall that goes straight back from
-    the outline of the face, as far back as that goes. outside: see `outside_face`."""
+def before_wall(outside: Array, surface: Surface, camera: Camera, points: F64, room: F64 | float) -> NDArray[np.bool_]:
+    """(rows, columns) true for points (rows, columns, 3) farther than `room` (cm, minus a little) outside the wall that
+    goes straight back from the outline of the face, as far back as that goes. outside: see `outside_face`."""
     x, y = np.moveaxis((camera.project(points) + 0.5) * surface.scale - 0.5, -1, 0)
     away, rim = (sample(a, x.ravel(), y.ravel()).reshape(x.shape) for a in (outside, surface.rim))
-    return np.asarray((away > -WALL) & (rim - points[..., 2] < WALL_DEEP))
+    return np.asarray((away > room - WALL) & (rim - points[..., 2] < WALL_DEEP))
 
 
-def beside_cheek(azimuth: F64, elevation: F64) -> NDArray[np.bool_]:
-    """True where a direction (degrees) is that of a cheek's side, from the temple down to the jaw's corner."""
-    return np.asarray((np.abs(azimuth) > CHEEK_WIDE) & (elevation > CHEEK_LOW) & (elevation < CHEEK_HIGH))
+def beside_cheek(azimuth: F64, elevation: F64) -> F64:
+    """cm that the shell may reach outside a cheek's side in a direction (degrees): nothing from the ear down to the
+    jaw's corner, ever more above it, where there is no side."""
+    there = (np.abs(azimuth) > CHEEK_WIDE) & (elevation > CHEEK_LOW)
+    return np.where(there, np.maximum(elevation - CHEEK_HIGH, 0) * TAPER, np.inf)
 
 
 def beside_ears(azimuth: F64, elevation: F64) -> F64:

@@ -143,7 +143,8 @@ def test_the_shell_stays_inside_the_wall_behind_the_outline() -> None:
     assert outside[30, 30] == pytest.approx(-2.0, abs=0.15)
     assert outside[30, 58] == pytest.approx(0.8, abs=0.15)
     at = np.array([[[0.0, 0, -93], [1.9, 0, -93], [1.9, 0, -92 - shell.WALL_DEEP - 0.5]]])
-    assert shell.before_wall(outside, solid, solid.camera, at).tolist() == [[False, True, False]]
+    assert shell.before_wall(outside, solid, solid.camera, at, 0.0).tolist() == [[False, True, False]]
+    assert not shell.before_wall(outside, solid, solid.camera, at, 1.0).any()
 
 
 def test_the_shell_narrows_at_the_ears_without_a_step() -> None:
