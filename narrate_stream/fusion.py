@@ -10,11 +10,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from narrate_stream import outskirts
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.renderer import Framing, GBuffer
 from narrate_stream.types import Image
+
+BRIM = 0.006  # of the canvas' longer side: so far beside its matte a photograph shows something of the person
+
+
+def brim(size: tuple[int, int]) -> float:
+    """Pixels beside the matte of a canvas of `size` (W, H) in which the plate is the background, not the photograph."""
+    return BRIM * max(size)
 
 
 def portrait_framing(model: HybridModel, size: int | None) -> Framing:
@@ -65,7 +73,8 @@ def over_backdrop(model: HybridModel, framing: Framing) -> Image:
     w, h = framing.size
     cw, ch = model.canvas
     plate = framed(model.plate, framing)
-    person = framed(np.repeat(cv2.dilate(model.alpha[:ch], np.ones((3, 3), np.uint8))[..., None], 3, -1), framing)
+    near = np.ones((2 * int(np.ceil(brim((cw, ch)))) + 1,) * 2, np.uint8)
+    person = framed(np.repeat(cv2.dilate(model.alpha[:ch], near)[..., None], 3, -1), framing)
     x = (np.arange(w) - framing.dx) / framing.scale
     y = (np.arange(h) - framing.dy) / framing.scale
     inside = ((x >= -0.5) & (x <= cw - 0.5))[None, :] & ((y >= -0.5) & (y <= ch - 0.5))[:, None]
@@ -74,6 +83,11 @@ def over_backdrop(model: HybridModel, framing: Framing) -> Image:
     bx, by = ((x + 0.5) / scale + x0) * k - 0.5, ((y + 0.5) / scale + y0) * k - 0.5
     if model.canvas[0] < scale * model.frame_size[0] - 1 or abs(framing.scale * scale - k) < 1e-6:
         whole = resampled(model.backdrop, bx, by)
+        staying = framing.staying((cw, ch), x, y)[..., None]
+        if staying.min() < 1:
+            cover = framed(np.repeat(model.alpha[:ch, :, None], 3, -1), framing)[..., :1] / 255
+            mixed = outskirts.behind(plate.astype(np.float64), whole.astype(np.float64), cover, staying)
+            plate = np.where(staying < 1, np.clip(mixed + 0.5, 0, 255), plate).astype(np.uint8)
         return np.where((inside & (person.max(-1) > 0))[..., None], plate, whole)
     return plate
 

@@ -16,11 +16,12 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from narrate_stream import outskirts
 from narrate_stream.bands import BANDS, rows, side_by_side
 from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
 from narrate_stream.deformer import EYE_RADIUS, Deformer
-from narrate_stream.kernels import rasterise
+from narrate_stream.kernels import rasterise, silhouette
 from narrate_stream.ops.creases import SHALLOWEST, amplitudes
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array, AvatarMotion, Image, MotionField
@@ -106,6 +107,10 @@ class Framing:
     dy: float
     size: tuple[int, int]
 
+    def staying(self, canvas: tuple[int, int], x: F64, y: F64) -> F64:
+        """See `outskirts.share`."""
+        return outskirts.share(canvas, self.scale, (self.dx, self.dy), self.size, x, y)
+
 
 @dataclass(frozen=True)
 class Band:
@@ -128,7 +133,8 @@ class Renderer:
         self.texture_scale = k
         h, w = model.alpha.shape
         size = (w, h) if k >= 0.999 else (max(1, round(w * k)), max(1, round(h * k)))
-        self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, model.alpha))
+        matte = faded(model, framing)
+        self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, matte))
         self._allocate()
 
     def _allocate(self) -> None:
@@ -154,11 +160,16 @@ class Renderer:
         self._pixel = wp.zeros(w * h, dtype=int, device=d)
         self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
         edges = np.linspace(0, h, BANDS + 1).astype(int) if d == "cpu" else np.array([0, h])
+        self.silhouettes = silhouette.Silhouettes(
+            model.triangles, source[:, 2], silhouette.vertex_alpha(self.alpha, source)
+        )
+        self._edges = wp.array(self.silhouettes.edges, dtype=wp.vec3i, device=d)
+        planes = len(model.triangles) + len(self.silhouettes.edges)
         self._bands = [
             Band(
                 int(a),
                 int(b),
-                wp.zeros(len(model.triangles), dtype=wp.mat33, device=d),
+                wp.zeros(planes, dtype=wp.mat33, device=d),
                 wp.zeros(1, dtype=int, device=d),
             )
             for a, b in pairwise(edges)
@@ -187,6 +198,7 @@ class Renderer:
 
     def _rasterise(self, screen: Array) -> None:
         self._screen.assign(screen)
+        self._rims = wp.array(self.silhouettes.seen(screen), dtype=int, device=self.device)
         side_by_side(self._band, self._bands)
 
     def _band(self, band: Band) -> None:
@@ -206,6 +218,9 @@ class Renderer:
         rasterise.launch(
             rasterise.depth_pass, len(self.model.triangles), [*given, band.setup, self._core, self._fringe], self.device
         )
+        edges = [self._rims, self._edges, len(self.model.triangles), self._screen, self._source]
+        rims = [*edges, w, band.first, band.last, band.setup, self._fringe]
+        rasterise.launch(silhouette.rim_pass, self._rims.shape[0], rims, self.device)
         found = [self._x, self._y, band.count, self._pixel, self._at]
         rows = w * (band.last - band.first)
         rasterise.launch(
@@ -253,6 +268,17 @@ class Renderer:
             creases=self._creases,
             eyes=self._seen_eyes(motion),
         )
+
+
+def faded(model: HybridModel, framing: Framing) -> NDArray[np.uint8]:
+    """The atlas' matte, fading where the canvas ends inside the frame."""
+    w, h = model.canvas
+    staying = framing.staying((w, h), np.arange(w, dtype=np.float64), np.arange(h, dtype=np.float64))
+    if staying.min() >= 1:
+        return model.alpha
+    matte = model.alpha.copy()
+    matte[:h] = matte[:h] * staying + 0.5
+    return matte
 
 
 def shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

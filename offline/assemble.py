@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
-from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import angles_from_rotation
 from narrate_stream.types import Array, Image
 from offline import albedo as delight
-from offline import complete, eyes, layers, mouth, outline, parts, rig, sheets, shell, side
+from offline import complete, eyes, layers, mirror, mouth, outline, parts, rig, sheets, shell, side
 from offline.bake import pack_surface
 from offline.geometry import Surface
 from offline.headfit import HeadFit
@@ -49,8 +48,8 @@ def assemble_mesh(
     places, height = layers.pack(cells, w, h)
     by_name = dict(zip((c.name for c in cells), places, strict=True))
     mesh = parts.MeshParts()
-    mirror = np.subtract(by_name["mirror"], mirror_at) if turned else None
-    rig.add_face(mesh, fit, marks, surface, portrait.camera, alpha, mirror)
+    to_mirror = np.subtract(by_name["mirror"], mirror_at) if turned else None
+    rig.add_face(mesh, fit, marks, surface, portrait.camera, alpha, to_mirror)
     side_at = partial(side.places, cell=cells[-1], place=by_name["side"])
     outline.add_outline(mesh, fit, marks, surface, portrait.camera, alpha, colours, side_at)
     sheets.add_rest(mesh, fit, marks, surface, portrait.camera, alpha, portrait.borders)
@@ -125,10 +124,10 @@ def assemble_atlas(
         box = np.s_[y : y + ch, x : x + cw]
         if cell.name == "mirror":
             from_canvas = np.s_[cell.origin[1] : cell.origin[1] + ch, cell.origin[0] : cell.origin[0] + cw]
-            normal = mirrored_normals(maps.normal[from_canvas], fit)
-            lit = maps.albedo[from_canvas] * delight.shading_of(maps.light, normal)[..., None]
-            texture[box] = (srgb_from_linear(lit) * 255 + 0.5).astype(np.uint8)
-            flat[box], cover[box], material[box] = flat[from_canvas], cover[from_canvas], material[from_canvas]
+            normal = mirror.mirrored_normals(maps.normal[from_canvas], fit)
+            both = mirror_colours(portrait, fit, colours, alpha, maps, normal, cell)
+            flat[box], texture[box] = ((srgb_from_linear(c) * 255 + 0.5).astype(np.uint8) for c in both)
+            cover[box], material[box] = cover[from_canvas], material[from_canvas]
             surface[box] = pack_surface(normal, maps.head[from_canvas], made_of.gloss[from_canvas])
             continue
         if cell.name == "shell":
@@ -168,6 +167,20 @@ def assemble_atlas(
     }
 
 
+def mirror_colours(
+    portrait: Portrait, fit: HeadFit, colours: Image, alpha: Array, maps: Maps, normal: F64, cell: layers.Cell
+) -> tuple[Array, Array]:
+    """Albedo and texture (h, w, 3), linear, of the mirror image with its `normal` (h, w, 3), like what is seen beside
+    it."""
+    (x, y), (h, w) = cell.origin, cell.alpha.shape
+    flat = maps.albedo[y : y + h, x : x + w]
+    both = np.concatenate([flat, flat * delight.shading_of(maps.light, normal)[..., None]], -1)
+    seen = np.concatenate([maps.albedo, linear_table()[colours]], -1)
+    yaw = float(angles_from_rotation(fit.rotation)[0])
+    made = np.clip(both * mirror.likening(fit, portrait.landmarks, alpha, seen, both, cell.origin, yaw), 0, 1)
+    return np.asarray(made[..., :3], np.float32), np.asarray(made[..., 3:], np.float32)
+
+
 def side_textures(
     portrait: Portrait,
     fit: HeadFit,
@@ -204,12 +217,6 @@ def seen_from_canvas(cell: layers.Cell, portrait: Portrait) -> NDArray[Any] | tu
     if cell.origin == (0, 0) or "mouth" in cell.name:
         return np.asarray(portrait.landmarks[[13, 14], :2].mean(0))
     return np.add(cell.origin, np.array(cell.alpha.shape)[::-1] / 2)
-
-
-def mirrored_normals(normals: F64, fit: FaceFit) -> F64:
-    """(h, w, 3) camera-space normals reflected in the head's plane of symmetry."""
-    flip = fit.rotation @ np.diag([-1.0, 1.0, 1.0]) @ fit.rotation.T
-    return np.asarray(normals @ flip.T)
 
 
 def cell_light(cell: layers.Cell, maps: Maps, around: float) -> tuple[F64, F64]:

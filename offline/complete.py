@@ -93,7 +93,7 @@ def paint_shell(
     turned = -(normal * point).sum(-1) / np.linalg.norm(point, axis=-1)
     at = camera.project(point)
     azimuth, elevation = own_directions(fit, point)
-    own = seen_squarely(surface, alpha, at, point[..., 2], facing) * ~beside_ears(azimuth, elevation)
+    own = seen_squarely(surface, alpha, at, point[..., 2], facing) * (1 - beside_ears(azimuth, elevation))
     own = cv2.erode(own, np.ones((3, 3)))
     maps = at.astype(np.float32)
     photo = cv2.remap(albedo.astype(np.float32), maps[..., 0], maps[..., 1], cv2.INTER_LINEAR,
@@ -105,7 +105,7 @@ def paint_shell(
     hair, share = hair_behind(fit, surface, alpha, albedo, colours, at, turned, own)
     both = np.concatenate([everything, photo], -1)
     both = both + (hair - both) * share[..., None]
-    both = both * (1 - SHADED * (1 - own) * smoothstep(EDGE - turned, 0.0, 0.6))[..., None]
+    both = both * (1 - SHADED * (1 - own) * (1 - share) * smoothstep(EDGE - turned, 0.0, 0.6))[..., None]
     colour, lit = np.split(np.clip(both, 0, 1).astype(np.float64), 2, -1)
     along = np.gradient(point, axis=0)
     along /= np.linalg.norm(along, axis=-1, keepdims=True) + 1e-9

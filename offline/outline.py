@@ -43,7 +43,7 @@ CLOTHED = -0.06  # which stays where it is: the underside then goes back so far 
 SIDE = (0.0, 0.15, 0.4, 0.7, 1.0)  # shares of the way from outline to ear at which the cheek's side has vertices
 SIDE_MORE = 0.6  # cm behind the ear's front
 SIDE_ROUNDS = 4  # of averaging along the outline: so far it goes on beyond where it must be
-SIDE_OVER, SIDE_EAR = -0.09, 0.4  # cm outside the outline: where the side lies, and where an ear begins
+SIDE_OVER, SIDE_EAR = -0.16, 0.4  # cm outside the outline: where the side lies, and where an ear begins
 
 SideAt = Callable[[F64], F64]  # (V,) cm behind the outline -> (V, 2) source of what is there
 
@@ -180,20 +180,19 @@ def add_underside(
     edge = rim.beside(np.where(clothed, CLOTHED, np.where(over_neck, EDGE, FLOOR)))
     begin = rim.beside(UNDER)
     last = np.array(colours.shape[1::-1]) - 1.0  # where the picture ends at the chin its last pixels go on
-    round_ = [
-        Ring(begin, np.clip(begin, 0, last), rim.z - BELOW),
-        Ring(edge, np.clip(edge, 0, last), rim.z - ROUND, feather=0.75 * SOLID),
-    ]
     edges = rim_edges()[0]
     jaw = edges[jaw_rim()[edges].all(1)]
+    ends = fading_ends(jaw_rim() * 1.0, edges)
+    ends = np.where(ends < 1, ends, SOLID)
+    round_ = [
+        Ring(begin, np.clip(begin, 0, last), rim.z - BELOW, feather=ends),
+        Ring(edge, np.clip(edge, 0, last), rim.z - ROUND, feather=0.75 * ends),
+    ]
     neck = np.clip(on_map(surface, surface.neck, rim, FLOOR), rim.z - DEEPEST, rim.z - BEHIND)
     for _ in range(NECK_ROUNDS):
         neck = spread(neck, jaw)
     head = head_weight(fit, camera.unproject(rim.beside(FLOOR), neck))
-    whole = over_neck * 1.0
-    for _ in range(FADING):
-        whole = np.minimum(whole, spread(whole, jaw))
-    whole = np.maximum(2 * whole - 1, 0)
+    whole = fading_ends(over_neck * 1.0, jaw)
     back = [
         Ring(edge, side_at(rim.z - z), z, head=1 + k * (head - 1), feather=whole * min(1.0, 2 - 2 * k))
         for k, z in ((k, rim.z - ROUND + k * (neck - rim.z + ROUND)) for k in BACKWARD)
@@ -235,6 +234,13 @@ def spread(values: F64, edges: NDArray[np.int32]) -> F64:
         np.add.at(total, a, values[b])
         np.add.at(count, a, 1)
     return np.asarray(total / count)
+
+
+def fading_ends(there: F64, edges: NDArray[np.int32]) -> F64:
+    """(V,) of what is `there` (V,), 0 or 1, along `edges` (n, 2): how far from its ends, 0..1."""
+    for _ in range(FADING):
+        there = np.minimum(there, spread(there, edges))
+    return np.maximum(2 * there - 1, 0)
 
 
 def add_strip(parts: MeshParts, edges: NDArray[np.int32], rings: list[Ring], camera: Camera) -> None:

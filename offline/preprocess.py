@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from narrate_stream.drivers.landmarks import FaceMesh
 from narrate_stream.errors import PortraitError
+from narrate_stream.fusion import brim
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array, Image
 from offline.picture import Picture
@@ -212,15 +213,16 @@ def foreground_colours(image: Image, alpha: Array, plate: Image) -> Image:
 
 
 def clean_plate(image: Image, alpha: Array) -> Image:
-    """(H, W, 3) the background with the person taken out; untouched where the matte is 0.
+    """(H, W, 3) the background with the person taken out; untouched from `BRIM` beside the matte on, as what borders on
+    it shows a little of the person (light round an edge, single hairs), which would stay behind when the head moves.
 
     Near the edge the background's own texture is mirrored across the silhouette; deeper in, that fades into a smooth
     fill (push-pull), so that nothing of the person shows when the head moves away.
     """
     if alpha.min() >= 0.999:
         return image
-    known = alpha <= 0.0
-    hole = cv2.erode(known.astype(np.uint8), np.ones((3, 3))) > 0
+    reach = brim((image.shape[1], image.shape[0]))
+    hole = cv2.distanceTransform((alpha <= 0.0).astype(np.uint8), cv2.DIST_L2, 5) > reach
     if not hole.any():
         return np.asarray(np.broadcast_to(np.median(image.reshape(-1, 3), 0), image.shape), np.uint8).copy()
     smooth = push_pull(image.astype(np.float32), hole.astype(np.float32))
@@ -237,7 +239,7 @@ def clean_plate(image: Image, alpha: Array) -> Image:
     weight = usable * np.exp(-((distance / (0.06 * max(image.shape[:2]))) ** 2))
     mirrored = image[my, mx].astype(np.float32)
     filled = mirrored * weight[..., None] + smooth * (1 - weight[..., None])
-    out = np.where(known[..., None], image, filled)
+    out = np.where(hole[..., None], image, filled)
     return np.asarray(np.clip(out + 0.5, 0, 255), np.uint8)
 
 

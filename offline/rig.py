@@ -10,21 +10,19 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera, angles_from_rotation
 from narrate_stream.types import Array
 from offline.facemesh import LANDMARKS, face_topology
 from offline.geometry import Surface
 from offline.layers import INNER_LOWER, INNER_UPPER, TEETH_LOWER, TEETH_UPPER, Cell
+from offline.mirror import ABOVE, fading, partners, unseen_triangles
 from offline.outline import jaw_rim
-from offline.parts import F64, TURNED, MeshParts, grid_triangles, sample, smoothstep
+from offline.parts import F64, MeshParts, grid_triangles, sample, smoothstep
 
 FEATHER = 1.6  # canvas pixels (at 1024) over which the rims of lids and lips fade
 NEAR, FAR = 0.8, 2.4  # cm between the landmarks' depth and the fine one, over which that loses its say
-EVENINGS = 12  # rounds of averaging where the unseen half begins
 RIGHT, LEFT = 1, 2
 TEETH_SHOW = 0.45  # cm that the upper teeth reach below the lip, at which they show as soon as lips part
 CAVITY_UNDER = 0.42  # of the way from the lower lip to the chin that the inside of the mouth goes down behind it
@@ -57,58 +55,20 @@ def add_face(
     source = np.column_stack([pixels, edge])
     shrunk = cv2.erode(alpha, np.ones((5, 5), np.uint8))
     inside = sample(shrunk, pixels[:, 0], pixels[:, 1])[topology.triangles].min(1) > 0.9
-    hidden = unseen_triangles(vertices, topology.triangles, float(angles_from_rotation(fit.rotation)[0]), inside)
-    parts.add(
-        vertices, source, topology.triangles[~hidden] if mirror is not None else topology.triangles, rig=topology.smooth
-    )
+    yaw = float(angles_from_rotation(fit.rotation)[0])
+    hidden = unseen_triangles(vertices, topology.triangles, yaw, inside) & (mirror is not None)
+    fade = fading(hidden, inside & ~topology.hole[topology.triangles].any(1), topology.triangles)
+    own = ~hidden | (fade[topology.triangles] < 1).any(1)
+    parts.add(vertices, source, topology.triangles[own], rig=topology.smooth)
     if mirror is not None and hidden.any():
-        partner = canonical().mirror[:LANDMARKS]
-        source = np.column_stack([topology.smooth @ landmarks[partner, :2] + mirror, edge])
-        parts.add(vertices, source, topology.triangles[hidden], rig=topology.smooth)
+        source = np.column_stack([topology.smooth @ landmarks[partners(), :2] + mirror, np.minimum(edge, fade)])
+        parts.add(vertices * (1 - ABOVE), source, topology.triangles[hidden], rig=topology.smooth)
 
 
 def trust(apart: F64) -> F64:
     """(V,) 0..1 how far the fine depth counts `apart` cm from the landmarks': fading, as a step would be a wart that
     throws shadows of its own."""
     return 1 - smoothstep(np.abs(apart), NEAR, FAR)
-
-
-def unseen_triangles(
-    vertices: F64, triangles: NDArray[Any], yaw: float, inside: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """(T,) true for triangles of the face that the portrait's camera saw from behind or at a grazing angle: at
-    three-quarter views the far cheek; and of those that reach out of the matte (`inside` false). They show their
-    partner on the other half instead of stretched pixels."""
-    if abs(yaw) < TURNED:
-        return np.zeros(len(triangles), np.bool_)
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
-    middle = (a + b + c) / 3
-    facing = -(normal * middle).sum(1) / np.linalg.norm(middle, axis=1)
-    mirrored = canonical().landmarks[:LANDMARKS]
-    side = np.sign((face_topology().smooth @ mirrored)[triangles, 0].mean(1))
-    better = facing[nearest_partner(triangles)]
-    limit = np.where(inside, 0.34, 0.7)
-    score = np.minimum(limit - facing, better - facing - 0.2)
-    return np.asarray((evened(score, triangles, len(vertices)) > 0) & (side == np.sign(yaw)))
-
-
-def evened(score: F64, triangles: NDArray[Any], count: int) -> F64:
-    """(T,) averaged over neighbours, a few times: one border between two choices instead of many patches. `count`: the
-    number of vertices."""
-    users = np.maximum(np.bincount(triangles.ravel(), minlength=count), 1)
-    for _ in range(EVENINGS):
-        total = np.bincount(triangles.ravel(), np.repeat(score, 3), minlength=count)
-        score = (total / users)[triangles].mean(1)
-    return score
-
-
-def nearest_partner(triangles: NDArray[Any]) -> NDArray[np.int64]:
-    """(T,) the triangle that lies where each triangle's mirror image would lie."""
-    points = face_topology().smooth @ canonical().landmarks[:LANDMARKS]
-    middle = points[triangles].mean(1)
-    return np.asarray(cKDTree(middle).query(middle * [-1, 1, 1])[1])
 
 
 def patch_grid(nx: int, ny: int) -> tuple[F64, NDArray[np.int64]]:

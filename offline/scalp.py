@@ -119,9 +119,10 @@ def seen_hair(
     )
     hair = hair_mask(small, like_cheek(colours, face, unit), grain, solid, face, height, unit)
     weight = hair.astype(np.float32)
+    inner = cv2.erode(weight, np.ones((3, 3), np.uint8))  # beside skin the colours are mixed
     both = np.concatenate([small, seen], -1).astype(np.float32)
-    dark = weight / (luminance(small) + SHEEN)  # what shines there is no colour of hair
-    soft, total = (cv2.GaussianBlur(a, (0, 0), SOFT / unit) for a in (weight, dark))
+    dark = inner / np.sqrt(luminance(small) + SHEEN)  # what shines there is less the colour of hair
+    soft, total = (cv2.GaussianBlur(a, (0, 0), SOFT / unit) for a in (inner, dark))
     mean = cv2.GaussianBlur(both * dark[..., None], (0, 0), SOFT / unit) / np.maximum(total, 1e-4)[..., None]
     beside = solid & ~face
     whole = cv2.morphologyEx(weight, cv2.MORPH_CLOSE, disc(GAPS / unit)) * beside
@@ -131,7 +132,8 @@ def seen_hair(
     contrast = float(np.clip(np.median(grain[hair]), *LIVELY)) if hair.any() else LIVELY[0]
     sure = np.clip(soft * 4, 0, 1)
     everywhere = np.concatenate([push_pull(mean[..., i : i + 3], sure) for i in (0, 3)], -1)
-    average = (both * dark[..., None]).sum((0, 1)) / max(float(dark.sum()), 1e-6)
+    darkest = inner / (luminance(small) + SHEEN)  # of all that is hair: an ear among it must not count
+    average = (both * darkest[..., None]).sum((0, 1)) / max(float(darkest.sum()), 1e-6)
     return SeenHair(everywhere, np.asarray(sure, np.float32), np.clip(there, 0, 1), average, contrast)
 
 
@@ -152,21 +154,21 @@ def ends_of(facing: F64, period: int) -> Ends:
 def at_ends(values: Array, at: F64, ends: Ends) -> list[Array]:
     """Two of (h, w, C): a map's `values` (H, W, C) where the shell is seen at `at` (h, w, 2) map pixels; behind its
     ends those at the right end, and at the left."""
-    made = []
     row = np.arange(len(at), dtype=np.float32)
     hidden = (ends.back > 0) & (ends.back < 1)
+    found = []
     for column in ends.column.T.astype(np.float32):
         end = cv2.remap(at.astype(np.float32), column[:, None], row[:, None], cv2.INTER_LINEAR)
-        place = np.where(hidden[..., None], end, at).astype(np.float32)
-        found = [
-            cv2.remap(
-                np.ascontiguousarray(values[..., i]), place[..., 0], place[..., 1], cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            for i in range(values.shape[-1])
-        ]  # fmt: skip
-        made.append(np.stack(found, -1))
-    return made
+        found.append(sampled(values, np.where(hidden[..., None], end, at)))
+    return found
+
+
+def sampled(values: Array, place: F64) -> Array:
+    """(h, w, C) a map's `values` (H, W, C) at `place` (h, w, 2) map pixels."""
+    x, y = np.moveaxis(place.astype(np.float32), -1, 0)
+    planes = (np.ascontiguousarray(values[..., i]) for i in range(values.shape[-1]))
+    found = [cv2.remap(p, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for p in planes]
+    return np.stack(found, -1)
 
 
 def continued(values: Array, at: F64, ends: Ends) -> Array:

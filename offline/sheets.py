@@ -21,13 +21,24 @@ from narrate_stream.types import Array
 from offline.facemesh import LANDMARKS
 from offline.geometry import Surface
 from offline.outline import EDGE
-from offline.parts import F64, MeshParts, grid_triangles, head_weight, nearest_fill, nearest_true, sample
+from offline.parts import (
+    F64,
+    MeshParts,
+    disc,
+    grid_triangles,
+    head_weight,
+    nearest_fill,
+    nearest_true,
+    sample,
+    smoothstep,
+)
 from offline.preprocess import OVAL
 
 CELLS = 72  # cells along the longer side of the canvas
 BACKING = 5.0  # cm behind the face
 INSET, FADING = 0.5, 0.7  # cells that the rest reaches behind the face: at the jaw, and where the face's rim fades
-HUG, RISE = 0.2, 0.9  # cm behind the rim of the face at which hair begins; cm it may come nearer per cm aside
+HUG, RISE = 0.2, 0.5  # cm behind the rim of the face at which hair begins; cm it may come nearer per cm aside
+EYES, NOSE = (33, 263), 2  # landmarks between whose heights the cheek begins
 APRON = 0.22  # of the canvas, beyond each border
 
 
@@ -84,9 +95,11 @@ def add_rest(
     add_front(parts, fit, landmarks, surface, camera, alpha, sheet_over(surface, alpha, borders))
 
 
-def front_depth(sheet: Sheet, surface: Surface, stepped: NDArray[np.bool_], backing: NDArray[np.bool_]) -> F64:
-    """(n,) z of the front sheet: behind the face's rim inside it, the neck behind the jaw, ears (`stepped`) flat to
-    their edge, and a `backing` of skin far behind eyes and mouth."""
+def front_depth(
+    sheet: Sheet, surface: Surface, stepped: NDArray[np.bool_], backing: NDArray[np.bool_], low: F64
+) -> F64:
+    """(n,) z of the front sheet: behind the face's rim inside it (the more beside the cheek, `low` (n,) 0..1), the neck
+    behind the jaw, ears (`stepped`) flat to their edge, and a `backing` of skin far behind eyes and mouth."""
     inside, below = sheet.inside, sheet.on(surface.below) > 0.5
     z = sheet.on(surface.z)
     outer = nearest_fill(surface.z, cv2.dilate(surface.face.astype(np.uint8), np.ones((3, 3))) == 0, surface.middle)
@@ -95,7 +108,7 @@ def front_depth(sheet: Sheet, surface: Surface, stepped: NDArray[np.bool_], back
     below &= sheet.on(sheet.edge) > 0.5
     z = np.where(below & ~inside, np.minimum(z, sheet.on(behind_jaw(surface))), z)
     z = np.where(inside, z, np.minimum(z, sheet.on(beside_rim(surface))))
-    z = np.where(inside, z - 0.5, z)
+    z = np.where(inside, z - 0.5 - low * np.maximum(z - sheet.on(brink(surface, sheet.step)), 0), z)
     z = beside(z, stepped, (sheet.on(sheet.edge) < 0.5) & ~inside, sheet.shape)
     return np.where(backing, sheet.on(surface.z) - BACKING, z)
 
@@ -115,7 +128,8 @@ def add_front(
     stepped = (sheet.on(surface.behind) > 0.5) & ~inside
     backing = inside & (deep | under)
     # behind eyes and mouth the sheet is a backing of skin, deeper than any cavity: pinholes at their corners show skin
-    z = front_depth(sheet, surface, stepped, backing)
+    low = smoothstep(gy, landmarks[list(EYES), 1].mean(), landmarks[NOSE, 1])
+    z = front_depth(sheet, surface, stepped, backing, low)
     triangles = grid_triangles(sheet.shape[1], sheet.shape[0], sheet.person)
     rim = cv2.dilate(face, np.ones((2 * round(EDGE / surface.unit) + 1,) * 2))
     cell = np.ones((2 * int(np.ceil(step * surface.scale)) + 1,) * 2)
@@ -159,6 +173,14 @@ def beside(z: F64, known: NDArray[np.bool_], empty: NDArray[np.bool_], shape: tu
     return np.where(take, total / np.maximum(count, 1e-6), z)
 
 
+def brink(surface: Surface, step: float) -> F64:
+    """(h, w) the deepest z of the face within a cell of `step` canvas pixels: as the cheek falls away steeply to its
+    outline, a cell that spans that must begin as deep, or it cuts the cheek into teeth."""
+    face = np.where(surface.face, np.minimum(surface.z, surface.rim), 1e4)
+    deepest = cv2.erode(face, disc(1.5 * step * surface.scale))
+    return np.asarray(np.where(surface.face, deepest, surface.z))
+
+
 def behind_jaw(surface: Surface) -> F64:
     """(h, w) z in front of which nothing below the jaw comes."""
     return np.asarray(surface.rim - 0.7 + 0.35 * apart(surface))
@@ -167,7 +189,8 @@ def behind_jaw(surface: Surface) -> F64:
 def beside_rim(surface: Surface) -> F64:
     """(h, w) z in front of which nothing beside the face comes: hair that does rises from behind its rim, or the cells
     of the sheet would cut the cheek into teeth."""
-    return np.asarray(surface.rim - HUG + RISE * apart(surface))
+    steep = cv2.erode(np.where(surface.face, surface.rim, np.inf), np.ones((5, 5)))  # its last pixels fall away
+    return np.asarray(nearest_fill(steep, surface.face) - HUG + RISE * apart(surface))
 
 
 def apart(surface: Surface) -> F64:

@@ -25,7 +25,10 @@ SCALP_INSET, FACE_INSET = 0.1, 0.5  # cm the shell stays inside the template, at
 COARSE = 2  # every second row and column of the shell becomes a part of the mesh
 JAW_CELL = 1.6  # cm: about a cell of that, under the chin
 INNER_WIDE, INNER_LOW, INNER_HIGH = 42.0, -32.0, 28.0  # degrees: eyes and mouth, behind which is no shell
-EAR_AT, EAR_WIDE, EAR_HIGH, TEMPLE = 98.0, 24.0, 28.0, 7.3  # degrees; cm: half a head's width between its ears
+EAR_AT, EAR_WIDE, EAR_HIGH, EAR_SOFT = 98.0, 24.0, 28.0, 15.0  # degrees
+TEMPLE = 7.3  # cm: half a head's width between its ears
+WALL, WALL_DEEP = 0.4, 5.0  # cm inside the cheeks' sides that the shell stays, as far back as they go
+CHEEK_WIDE, CHEEK_LOW, CHEEK_HIGH, TAPER = 40.0, -42.0, 2.0, 0.12  # degrees; cm per degree
 SHRINKS = 22  # steps of 2 % by which the shell may shrink to stay inside the matte
 
 
@@ -49,7 +52,8 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     inset = SCALP_INSET + (FACE_INSET - SCALP_INSET) * (1 - np.minimum(aside, 1))
     shell = surface.shell - inset[..., None] * facing_of(surface.shell)[1]
     place = fit.head(shell)
-    place[..., 0] = np.where(beside_ears(azimuth, elevation), np.clip(place[..., 0], -TEMPLE, TEMPLE), place[..., 0])
+    narrow = np.clip(place[..., 0], -TEMPLE, TEMPLE)
+    place[..., 0] += (narrow - place[..., 0]) * beside_ears(azimuth, elevation)
     shell = fit.camera(place)
     axis = np.stack([0 * place[..., 0], np.clip(place[..., 1], -14.0, 2.0), 0 * place[..., 2] - 1.0], -1)
     middle = fit.camera(axis)
@@ -59,9 +63,10 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
         x, y = np.moveaxis(camera.project(points), -1, 0)
         return np.asarray(sample(solid, x.ravel(), y.ravel()).reshape(x.shape) < 0.99)  # beyond the picture: its border
 
-    keep = np.ones(shell.shape[:2])
+    keep, room, outside = np.ones(shell.shape[:2]), beside_cheek(azimuth, elevation), outside_face(surface)
     for _ in range(SHRINKS):
-        away = lost(middle + keep[..., None] * (shell - middle))
+        shrunk = middle + keep[..., None] * (shell - middle)
+        away = lost(shrunk) | before_wall(outside, surface, camera, shrunk, room)
         keep = smoothed(np.where(away, keep - 0.02, keep))
     shell = middle + keep[..., None] * (shell - middle)
     at = (camera.project(shell) + 0.5) * surface.scale - 0.5
@@ -74,21 +79,46 @@ def resting_shell(fit: HeadFit, surface: Surface, camera: Camera, alpha: Array) 
     return shell, ~lost(shell) & ~open_ & ~shoulders(fit, shell)
 
 
-def beside_ears(azimuth: F64, elevation: F64) -> NDArray[np.bool_]:
-    """True where a direction (degrees) is that of an ear: the shell has none, the photograph shows its own."""
-    return np.asarray((np.abs(np.abs(azimuth) - EAR_AT) < EAR_WIDE) & (np.abs(elevation) < EAR_HIGH))
+def outside_face(surface: Surface) -> Array:
+    """(h, w) cm outside the face's outline, in the picture; negative inside."""
+    apart = [cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (~surface.face, surface.face)]
+    return np.asarray((apart[0] - apart[1]) * np.float32(surface.unit))
+
+
+def before_wall(outside: Array, surface: Surface, camera: Camera, points: F64, room: F64 | float) -> NDArray[np.bool_]:
+    """(rows, columns) true for points (rows, columns, 3) farther than `room` (cm, minus a little) outside the wall that
+    goes straight back from the outline of the face, as far back as that goes. outside: see `outside_face`."""
+    x, y = np.moveaxis((camera.project(points) + 0.5) * surface.scale - 0.5, -1, 0)
+    away, rim = (sample(a, x.ravel(), y.ravel()).reshape(x.shape) for a in (outside, surface.rim))
+    return np.asarray((away > room - WALL) & (rim - points[..., 2] < WALL_DEEP))
+
+
+def beside_cheek(azimuth: F64, elevation: F64) -> F64:
+    """cm that the shell may reach outside a cheek's side in a direction (degrees): nothing from the ear down to the
+    jaw's corner, ever more above it, where there is no side."""
+    there = (np.abs(azimuth) > CHEEK_WIDE) & (elevation > CHEEK_LOW)
+    return np.where(there, np.maximum(elevation - CHEEK_HIGH, 0) * TAPER, np.inf)
+
+
+def beside_ears(azimuth: F64, elevation: F64) -> F64:
+    """0..1 how far a direction (degrees) is that of an ear: the shell has none, the photograph shows its own."""
+    aside = 1 - smoothstep(np.abs(np.abs(azimuth) - EAR_AT), EAR_WIDE - EAR_SOFT, EAR_WIDE + EAR_SOFT)
+    return np.asarray(aside * (1 - smoothstep(np.abs(elevation), EAR_HIGH - EAR_SOFT, EAR_HIGH + EAR_SOFT)))
 
 
 def front_limit(surface: Surface) -> F64:
-    """(h, w) z of what the photograph shows; along the jaw and below it the farthest within a cell of the shell."""
+    """(h, w) z of what the photograph shows; along the face's outline and below the jaw the farthest within a cell of
+    the shell."""
     radius = int(JAW_CELL / surface.unit)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     face = surface.face.astype(np.uint8)
-    band = (cv2.erode(face, disc) == 0) & surface.below
+    band = cv2.erode(face, disc) == 0
+    brink = np.where(surface.face, np.minimum(surface.z, surface.rim), np.inf)  # where the cheeks' sides begin
     z = np.where(surface.below & ~surface.face, np.minimum(surface.z, behind_jaw(surface)), surface.z)
     cell = int(np.ceil(max(surface.z.shape) / CELLS))
     z = np.where(surface.below & ~surface.face, cv2.erode(z, np.ones((2 * cell - 1,) * 2)), z)  # the sheet is as coarse
-    return np.asarray(np.where(band, cv2.erode(z, disc), z))
+    z = np.where(band & surface.below, cv2.erode(z, disc), z)
+    return np.asarray(np.where(band & surface.face, np.minimum(z, cv2.erode(brink, disc)), z))
 
 
 def smoothed(field: F64) -> F64:

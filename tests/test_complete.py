@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array
 from offline import complete, sheets, shell
+from offline.geometry import Surface
 from offline.headfit import HeadFit
 from offline.parts import grid_triangles
 
@@ -115,6 +117,42 @@ def test_a_cheek_before_the_background_is_told_from_a_jaw_before_the_neck() -> N
     assert bare[20, 16]
     assert bare[20, 43]
     assert not bare[38, 30]
+
+
+def round_face() -> Surface:
+    """A face of 20 map pixels' radius, a millimetre each, that falls away from z -90 to -92 at its outline."""
+    y, x = np.mgrid[:60, :60] - 30.0
+    r = np.hypot(x, y)
+    face, z = r < 20, -90 - 2 * np.minimum(r / 20, 1) ** 4
+    none = np.zeros((60, 60, 3))
+    camera = Camera(900.0, 30.0, 30.0)
+    return Surface(z, none, none, face, camera, 1.0, -95.0, z, np.where(face, z, -92.0), ~face, none, face, ~face, 0.1)
+
+
+def test_the_sheet_begins_as_deep_as_the_rim_within_a_cell_of_it() -> None:
+    solid = round_face()
+    deep = sheets.brink(solid, 4.0)
+    assert deep[30, 30] == pytest.approx(-90, abs=0.02)
+    assert deep[30, 12] == pytest.approx(solid.z[solid.face].min(), abs=0.15)
+    assert (deep <= solid.z + 1e-9).all()
+
+
+def test_the_shell_stays_inside_the_wall_behind_the_outline() -> None:
+    solid = round_face()
+    outside = shell.outside_face(solid)
+    assert outside[30, 30] == pytest.approx(-2.0, abs=0.15)
+    assert outside[30, 58] == pytest.approx(0.8, abs=0.15)
+    at = np.array([[[0.0, 0, -93], [1.9, 0, -93], [1.9, 0, -92 - shell.WALL_DEEP - 0.5]]])
+    assert shell.before_wall(outside, solid, solid.camera, at, 0.0).tolist() == [[False, True, False]]
+    assert not shell.before_wall(outside, solid, solid.camera, at, 1.0).any()
+
+
+def test_the_shell_narrows_at_the_ears_without_a_step() -> None:
+    azimuth = np.linspace(0, 180, 721)
+    share = shell.beside_ears(azimuth, 0 * azimuth)
+    assert share[azimuth == shell.EAR_AT] == 1
+    assert share[[0, -1]].tolist() == [0, 0]
+    assert np.abs(np.diff(share)).max() < 0.03
 
 
 def test_a_point_of_the_shell_finds_its_own_texel_and_one_between_two_lies_between() -> None:

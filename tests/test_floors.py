@@ -20,6 +20,7 @@ FLOORS = (
         "drivers",
         "deformer",
         "renderer",
+        "outskirts",
         "shading",
         "bending",
         "creases",

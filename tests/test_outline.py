@@ -56,6 +56,14 @@ def test_only_a_turned_head_has_a_far_side_and_it_faces_away() -> None:
         assert hidden[[234, 454]].tolist() == [far == 234, far == 454]
 
 
+def test_a_strip_fades_toward_its_ends_only() -> None:
+    line = np.array([[k, k + 1] for k in range(15)], np.int32)
+    found = outline.fading_ends((np.arange(16) >= 5) * 1.0, line)
+    assert (found[:6] < 0.5).all()
+    assert (np.diff(found) >= 0).all()
+    assert (found[5 + outline.FADING :] == 1).all()
+
+
 def test_spreading_goes_one_step_along_a_line() -> None:
     line = np.array([[0, 1], [1, 2], [2, 3]], np.int32)
     assert outline.spread(np.array([1.0, 0, 0, 0]), line) == pytest.approx([0.5, 1 / 3, 0, 0])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from narrate_stream.errors import PortraitError
+from narrate_stream.fusion import brim
 from offline import preprocess
 from offline.picture import load_builtin_portrait
 from offline.preprocess import OVAL, Portrait, clean_plate, connected, crop_box, foreground_colours, matte, push_pull
@@ -96,9 +98,19 @@ def test_layers_put_together_give_the_picture_back(portrait: Portrait, alpha: np
     a = alpha[..., None]
     again = front * a + plate * (1 - a)
     error = np.abs(again - portrait.image)
-    assert np.array_equal(plate[alpha <= 0], portrait.image[alpha <= 0])
+    far = cv2.distanceTransform((alpha <= 0).astype(np.uint8), cv2.DIST_L2, 5) > brim(alpha.shape)
+    assert np.array_equal(plate[far], portrait.image[far])
     assert error[alpha >= 0.999].max() <= 1
     assert error.mean() < 1.0
+
+
+def test_what_shines_round_the_person_does_not_stay_behind() -> None:
+    """A bright line beside the matte, as sharpening draws it, is none in the plate."""
+    image, alpha = np.full((400, 400, 3), 90, np.uint8), np.zeros((400, 400), np.float32)
+    alpha[150:, 120:280] = 1
+    image[cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))) > 0] = 240
+    assert np.abs(clean_plate(image, alpha).astype(int) - 90)[:140].max() <= 1
+    assert np.abs(clean_plate(image, alpha).astype(int) - 90)[:, :115].max() <= 1
 
 
 def test_the_plate_shows_nobody(portrait: Portrait, alpha: np.ndarray) -> None:
