@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
-from itertools import pairwise
 from typing import TypeVar
 
 BANDS = 2
@@ -32,8 +31,3 @@ def side_by_side(work: Callable[[T], object], bands: Sequence[T]) -> None:
         wait(waiting)
     for done in waiting:
         done.result()
-
-
-def rows(count: int) -> list[slice]:
-    """`count` rows as bands."""
-    return [slice(a, b) for a, b in pairwise(count * i // BANDS for i in range(BANDS + 1))]

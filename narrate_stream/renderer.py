@@ -16,7 +16,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from narrate_stream.bands import BANDS, rows, side_by_side
+from narrate_stream.bands import BANDS, side_by_side
 from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
 from narrate_stream.deformer import EYE_RADIUS, Deformer
@@ -27,6 +27,7 @@ from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
+STRIP = 32  # rows fetched at once, from the first to the last column that something covers
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,17 @@ class GBuffer:
     def fetched(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(H, W, C) a picture of the atlas as the screen shows its core; undefined where nothing is."""
         out = np.zeros((*self.covered.shape, *picture.shape[2:]), picture.dtype)
-        x, y, w, h = cv2.boundingRect(self.covered.view(np.uint8))
+        seen = self.covered.view(np.uint8)
 
-        def fetch(some: slice) -> None:
-            box = slice(y + some.start, y + some.stop), slice(x, x + w)
-            maps = (m[box] for m in self.fixed)
-            cv2.remap(picture, *maps, cv2.INTER_LINEAR, dst=out[box], borderMode=cv2.BORDER_REPLICATE)
+        def fetch(tops: range) -> None:
+            for top in tops:
+                x, y, w, h = cv2.boundingRect(seen[top : top + STRIP])
+                if h:
+                    box = slice(top + y, top + y + h), slice(x, x + w)
+                    maps = (m[box] for m in self.fixed)
+                    cv2.remap(picture, *maps, cv2.INTER_LINEAR, dst=out[box], borderMode=cv2.BORDER_REPLICATE)
 
-        side_by_side(fetch, [some for some in rows(h) if some.stop > some.start])
+        side_by_side(fetch, [range(i * STRIP, len(seen), BANDS * STRIP) for i in range(BANDS)])
         return out
 
     def gathered(self, picture: NDArray[Any]) -> NDArray[Any]:
@@ -150,7 +154,10 @@ class Renderer:
         self._screen = wp.zeros(len(model.vertices), dtype=wp.vec3, device=d)
         self._core = wp.zeros(w * h, dtype=wp.int64, device=d)
         self._fringe = wp.zeros(w * h, dtype=wp.int64, device=d)
-        self._x, self._y = (wp.zeros(w * h, dtype=float, device=d) for _ in range(2))
+        self._covered = wp.zeros(w * h, dtype=wp.uint8, device=d)
+        self._x, self._y = (wp.full(w * h, -1.0, dtype=float, device=d) for _ in range(2))
+        self._whole = wp.zeros((w * h, 2), dtype=wp.int16, device=d)
+        self._part = wp.zeros(w * h, dtype=wp.uint16, device=d)
         self._pixel = wp.zeros(w * h, dtype=int, device=d)
         self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
         edges = np.linspace(0, h, BANDS + 1).astype(int) if d == "cpu" else np.array([0, h])
@@ -193,24 +200,13 @@ class Renderer:
         """Rasterises some rows; Warp's CPU kernels are serial and let other threads run."""
         w, _ = self.framing.size
         band.count.zero_()
-        given: list[Any] = [
-            self._screen,
-            self._source,
-            self._triangles,
-            self._opaque,
-            self._alpha,
-            w,
-            band.first,
-            band.last,
-        ]
-        rasterise.launch(
-            rasterise.depth_pass, len(self.model.triangles), [*given, band.setup, self._core, self._fringe], self.device
-        )
-        found = [self._x, self._y, band.count, self._pixel, self._at]
-        rows = w * (band.last - band.first)
-        rasterise.launch(
-            rasterise.resolve_pass, rows, [self._core, self._fringe, band.setup, w, band.first, *found], self.device
-        )
+        given = [self._screen, self._source, self._triangles, self._opaque, self._alpha]
+        drawn, rows = [band.setup, self._core, self._fringe], [w, band.first, band.last]
+        runs = -(-len(self.model.triangles) // rasterise.TRIANGLES)
+        rasterise.launch(rasterise.depth_pass, runs, [*given, *rows, *drawn], self.device)
+        found = [self._covered, self._x, self._y, self._whole, self._part, band.count, self._pixel, self._at]
+        runs = -(-w * (band.last - band.first) // rasterise.PIXELS)
+        rasterise.launch(rasterise.resolve_pass, runs, [*drawn, *rows, *found], self.device)
 
     def _fringe_list(self) -> tuple[NDArray[np.int32], Array]:
         """Pixel indices (N,) and source coordinates with feather (N, 3) of the fringe, all bands."""
@@ -235,15 +231,13 @@ class Renderer:
         fx, fy = at[:, 0], at[:, 1]
         row, column = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy) * (at[:, 2] / 255)
-        # where nothing is, anything will do: outside the picture `remap` takes each pixel's way round by itself
-        fixed = cv2.convertMaps(np.maximum(x, 0), np.maximum(y, 0), cv2.CV_16SC2)
         return GBuffer(
-            covered=x > -0.9,
+            covered=self._covered.numpy().reshape(h, w).astype(np.bool_),
             picture=base,
             texture_scale=self.texture_scale,
             map_x=x,
             map_y=y,
-            fixed=(fixed[0], fixed[1]),
+            fixed=(self._whole.numpy().reshape(h, w, 2), self._part.numpy().reshape(h, w)),
             fringe_at=np.stack([row, column], -1),
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],

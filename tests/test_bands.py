@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from narrate_stream.bands import BANDS, rows, side_by_side
+from narrate_stream.bands import BANDS, side_by_side
 
 
 def test_every_band_is_worked_on_once_and_beside_the_others() -> None:
@@ -47,8 +47,3 @@ def test_an_error_is_raised_when_all_bands_are_done() -> None:
     with pytest.raises(ValueError, match="first"):
         side_by_side(work, range(BANDS))
     assert done.is_set()
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 7, 512])
-def test_rows_are_shared_out_whole(count: int) -> None:
-    assert [i for some in rows(count) for i in range(some.start, some.stop)] == list(range(count))
