@@ -6,6 +6,7 @@ re-estimated per view; the relighter turns the light into the head's frame inste
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -27,6 +28,7 @@ from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
+BLOCKS = 64  # a side, of the atlas: what is seen of it is told by the block
 STRIP = 32  # rows fetched at once, from the first to the last column that something covers
 
 
@@ -37,7 +39,7 @@ class GBuffer:
     covered (H, W) bool; picture (h, w, 3) u8 sRGB of the atlas asked for, shrunk by texture_scale; map_x, map_y (H, W)
     coordinates (-1: nothing) in it: the backward field source_from_screen, through which a relighter fetches what it
     needs, and the same in fixed point (`fetched`); fringe_at (N, 2) row and column; fringe_alpha (N,) 0..1 and
-    fringe_xy (N, 2) atlas coordinates;
+    fringe_xy (N, 2) atlas coordinates; seen (BLOCKS, BLOCKS) which parts of the atlas either is interpolated from;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
     what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
     surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; creases (G,): how deep
@@ -54,6 +56,7 @@ class GBuffer:
     fringe_at: NDArray[np.int32]
     fringe_alpha: Array
     fringe_xy: Array
+    seen: NDArray[np.bool_]
     rotation: F64
     room: F64
     bend: Array
@@ -133,6 +136,7 @@ class Renderer:
         h, w = model.alpha.shape
         size = (w, h) if k >= 0.999 else (max(1, round(w * k)), max(1, round(h * k)))
         self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, model.alpha))
+        self._beside = neighbours(model, k)
         self._allocate()
 
     def _allocate(self) -> None:
@@ -158,6 +162,7 @@ class Renderer:
         self._x, self._y = (wp.full(w * h, -1.0, dtype=float, device=d) for _ in range(2))
         self._whole = wp.zeros((w * h, 2), dtype=wp.int16, device=d)
         self._part = wp.zeros(w * h, dtype=wp.uint16, device=d)
+        self._seen = wp.zeros((BLOCKS, BLOCKS), dtype=wp.uint8, device=d)
         self._pixel = wp.zeros(w * h, dtype=int, device=d)
         self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
         edges = np.linspace(0, h, BANDS + 1).astype(int) if d == "cpu" else np.array([0, h])
@@ -194,6 +199,7 @@ class Renderer:
 
     def _rasterise(self, screen: Array) -> None:
         self._screen.assign(screen)
+        self._seen.zero_()
         side_by_side(self._band, self._bands)
 
     def _band(self, band: Band) -> None:
@@ -204,7 +210,9 @@ class Renderer:
         drawn, rows = [band.setup, self._core, self._fringe], [w, band.first, band.last]
         runs = -(-len(self.model.triangles) // rasterise.TRIANGLES)
         rasterise.launch(rasterise.depth_pass, runs, [*given, *rows, *drawn], self.device)
-        found = [self._covered, self._x, self._y, self._whole, self._part, band.count, self._pixel, self._at]
+        per_pixel = wp.vec2(*(BLOCKS / n for n in self.alpha.shape[::-1]))
+        found = [self._covered, self._x, self._y, self._whole, self._part, self._seen, per_pixel]
+        found += [band.count, self._pixel, self._at]
         runs = -(-w * (band.last - band.first) // rasterise.PIXELS)
         rasterise.launch(rasterise.resolve_pass, runs, [*drawn, *rows, *found], self.device)
 
@@ -241,12 +249,21 @@ class Renderer:
             fringe_at=np.stack([row, column], -1),
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],
+            seen=cv2.dilate(self._seen.numpy(), self._beside) > 0,
             rotation=rotation,
             room=np.asarray(motion.view.T @ rotation, np.float64),
             bend=self._bend,
             creases=self._creases,
             eyes=self._seen_eyes(motion),
         )
+
+
+def neighbours(model: HybridModel, scale: float) -> NDArray[np.uint8]:
+    """(n, n) ones: how far round a block of the atlas others are asked for a pixel in it, since both the light, by the
+    texel of the horizons, and colours, at `scale`, are interpolated."""
+    reach = model.canvas[0] / model.horizons.shape[2] + 1 / scale
+    blocks = math.ceil(reach * BLOCKS / min(model.alpha.shape))
+    return np.ones((2 * blocks + 1,) * 2, np.uint8)
 
 
 def shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

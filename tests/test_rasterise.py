@@ -37,6 +37,7 @@ class Picture:
     covered: np.ndarray | None = None
     whole: np.ndarray | None = None
     part: np.ndarray | None = None
+    seen: np.ndarray | None = None
 
 
 def soup(seed: int, count: int = 60) -> Scene:
@@ -65,10 +66,11 @@ def kernel(scene: Scene, device: str, bands: int = 1, before: Scene | None = Non
     keys = [empty(W * H, wp.int64) for _ in range(2)]
     x, y = (wp.full(W * H, -1.0, dtype=float, device=device) for _ in range(2))
     out = [empty(W * H, wp.uint8), x, y, empty((W * H, 2), wp.int16), empty(W * H, wp.uint16)]
-    pixel, at = empty(W * H, int), empty(W * H, wp.vec3)
+    seen, pixel, at = empty((4, 8), wp.uint8), empty(W * H, int), empty(W * H, wp.vec3)
     found: dict[int, np.ndarray] = {}
     for drawn in [scene] if before is None else [before, scene]:
         found.clear()
+        seen.zero_()
         n = len(drawn.triangles)
         given = [array(drawn.screen.astype(np.float32), wp.vec3), array(drawn.source.astype(np.float32), wp.vec3),
                  array(drawn.triangles.astype(np.int32), wp.vec3i), array(drawn.opaque.astype(np.uint8), wp.uint8),
@@ -77,12 +79,17 @@ def kernel(scene: Scene, device: str, bands: int = 1, before: Scene | None = Non
             setup, count, rows = empty(n, wp.mat33), empty(1, int), [W, first, last]
             runs = -(-n // rasterise.TRIANGLES), -(-W * (last - first) // rasterise.PIXELS)
             rasterise.launch(rasterise.depth_pass, runs[0], [*given, *rows, setup, *keys], device)
-            rasterise.launch(rasterise.resolve_pass, runs[1], [setup, *keys, *rows, *out, count, pixel, at], device)
+            rasterise.launch(
+                rasterise.resolve_pass,
+                runs[1],
+                [setup, *keys, *rows, *out, seen, wp.vec2(8 / 32, 4 / 32), count, pixel, at],
+                device,
+            )
             span = slice(first * W, first * W + int(count.numpy()[0]))
             found.update(zip(pixel.numpy()[span].tolist(), at.numpy()[span], strict=True))
     covered, x, y, whole, part = (a.numpy() for a in out)
     shape = (H, W)
-    return Picture(x.reshape(shape), y.reshape(shape), found, covered.reshape(shape), whole, part)
+    return Picture(x.reshape(shape), y.reshape(shape), found, covered.reshape(shape), whole, part, seen.numpy())
 
 
 def reference(scene: Scene) -> tuple[Picture, np.ndarray]:
@@ -144,10 +151,19 @@ def test_the_kernel_draws_what_the_reference_draws(seed: int, bands: int, device
 def test_a_picture_leaves_no_trace_in_the_next(device: str) -> None:
     after, alone = kernel(soup(1, 20), device, 2, before=soup(2, 20)), kernel(soup(1, 20), device, 2)
     assert (kernel(soup(2, 20), device).x >= 0)[alone.x < 0].mean() > 0.1
-    for name in ("x", "y", "covered", "whole", "part"):
+    for name in ("x", "y", "covered", "whole", "part", "seen"):
         assert np.array_equal(getattr(after, name), getattr(alone, name)), name
     assert np.array_equal(alone.covered > 0, alone.x >= -0.9)
     assert after.fringe.keys() == alone.fringe.keys()
+
+
+def test_the_blocks_that_are_seen_are_those_of_core_and_fringe(device: str) -> None:
+    drawn = kernel(soup(4, 9), device, 2)
+    at = np.concatenate([np.stack([drawn.x, drawn.y], -1)[drawn.covered > 0], [a[:2] for a in drawn.fringe.values()]])
+    wanted = np.zeros((4, 8), np.uint8)
+    wanted[((at[:, 1] + 0.5) / 8).astype(int), ((at[:, 0] + 0.5) / 4).astype(int)] = 1
+    assert 0 < wanted.sum() < wanted.size
+    assert np.array_equal(drawn.seen, wanted)
 
 
 def test_the_fixed_point_is_the_one_that_remap_takes(device: str) -> None:

@@ -168,6 +168,14 @@ def fixed(x: float, y: float) -> wp.vec3i:
     return wp.vec3i(ix >> 5, iy >> 5, ((iy & 31) << 5) | (ix & 31))
 
 
+@wp.func
+def see(seen: wp.array2d(dtype=wp.uint8), blocks: wp.vec2, at: wp.vec3):
+    """Marks the block in which a source coordinate lies."""
+    column = wp.clamp(int((at[0] + 0.5) * blocks[0]), 0, seen.shape[1] - 1)
+    row = wp.clamp(int((at[1] + 0.5) * blocks[1]), 0, seen.shape[0] - 1)
+    seen[row, column] = wp.uint8(1)
+
+
 @wp.kernel
 def resolve_pass(
     setup: wp.array(dtype=wp.mat33),
@@ -181,13 +189,16 @@ def resolve_pass(
     core_y: wp.array(dtype=float),
     whole: wp.array2d(dtype=wp.int16),
     part: wp.array(dtype=wp.uint16),
+    seen: wp.array2d(dtype=wp.uint8),
+    blocks: wp.vec2,
     fringe_count: wp.array(dtype=int),
     fringe_pixel: wp.array(dtype=int),
     fringe_at: wp.array(dtype=wp.vec3),
 ):
     """Per pixel of the rows `first` to before `last`, PIXELS of them a thread: source coordinates of the core, also in
     fixed point (`cv2.convertMaps`), -1 and 0 where there is none and it is not `covered`; a list of the fringe pixels
-    in front of it, which starts at the band's own first pixel."""
+    in front of it, which starts at the band's own first pixel; which blocks of the source are `seen` in either, so many
+    `blocks` to a pixel."""
     low = wp.int64(4294967295)
     nothing = wp.int64(0)
     p = wp.tid() * PIXELS + first * width
@@ -206,6 +217,7 @@ def resolve_pass(
             if key > nothing:
                 at = setup[int(key & low)] * here
                 near = fixed(wp.max(at[0], 0.0), wp.max(at[1], 0.0))
+                see(seen, blocks, at)
             covered[p] = wp.where(key > nothing, wp.uint8(1), wp.uint8(0))
             core_x[p] = at[0]
             core_y[p] = at[1]
@@ -215,6 +227,7 @@ def resolve_pass(
             if front > key:
                 n = first * width + wp.atomic_add(fringe_count, 0, 1)
                 found = setup[int(front & low)] * here
+                see(seen, blocks, found)
                 fringe_pixel[n] = p
                 fringe_at[n] = wp.vec3(found[0], found[1], wp.clamp(found[2], 0.0, 1.0))
         p += 1
