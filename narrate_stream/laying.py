@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from narrate_stream.bands import BANDS, side_by_side
+from narrate_stream.bands import side_by_side
 from narrate_stream.bundle import HybridModel
 from narrate_stream.creases import Creases
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
@@ -75,14 +75,12 @@ class Laying:
         cv2.resize(root, picture.shape[1::-1], dst=self._grown)
         if creased is not None:
             self._creases.deepen(self._grown, *creased)
-        blocks = blocks_of(seen, picture.shape)
 
-        def lay(some: list[Block]) -> None:
-            for block in some:
-                lit = cv2.multiply(self._rooted[block], self._grown[block], dtype=cv2.CV_8U)
-                cv2.LUT(lit, self._curve, dst=self._out[block])
+        def lay(block: Block) -> None:
+            lit = cv2.multiply(self._rooted[block], self._grown[block], dtype=cv2.CV_8U)
+            cv2.LUT(lit, self._curve, dst=self._out[block])
 
-        side_by_side(lay, [blocks[band::BANDS] for band in range(BANDS)])
+        side_by_side(lay, blocks_of(seen, picture.shape))
         return self._out
 
     def _prepare(self, picture: Image) -> None:

@@ -247,7 +247,7 @@ def banded(atlas: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) -
     bands = []
     for some in np.array_split(texels, BANDS):
         chosen = atlas.chosen(some[None])
-        made = packed(chosen, some, weight.ravel()[some], dark.reshape(-1, 3)[some], weight.shape[::-1])
+        made = packed(chosen, some, weight.ravel()[some], dark.reshape(-1, 3)[some], weight.shape)
         bands.append(Band(made, np.ascontiguousarray(chosen.planes[:, 0].T), residual_of(chosen)))
     return bands
 
@@ -259,8 +259,8 @@ def residual_of(chosen: Atlas) -> Array:
     return np.ascontiguousarray(chosen.residual[0])
 
 
-def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array, size: tuple[int, int]) -> NDArray[Any]:
-    """(n,) structures, `kernels.texels.Texel`, of texels (n,) of a map of `size` (w, h), of which `chosen` (1, n) holds
+def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array, shape: tuple[int, ...]) -> NDArray[Any]:
+    """(n,) structures, `kernels.texels.Texel`, of texels (n,) of a map `shape` (h, w), of which `chosen` (1, n) holds
     light and material."""
     out = np.zeros(len(texels), kernels.TEXEL)
     lobes = np.concatenate([chosen.lobes[0], (chosen.gloss * chosen.open_sky)[0, :, None]], -1)
@@ -269,7 +269,7 @@ def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array, 
     out["lobes"] = np.where(lobes < FAINT, 0, lobes)
     out["transfer"], out["radiosity"] = chosen.transfer[0] / COSINE, chosen.radiosity[0]
     out["corner"], out["by"] = chosen.corner[0], chosen.by[0]
-    row, column = (at * BLOCKS // n for at, n in zip(np.divmod(texels, size[0]), size[::-1], strict=True))
+    row, column = (at * BLOCKS // n for at, n in zip(np.divmod(texels, shape[1]), shape, strict=True))
     out["block"] = row * BLOCKS + column
     return out
 

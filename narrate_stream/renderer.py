@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from narrate_stream.bands import BANDS, side_by_side
+from narrate_stream.bands import BANDS, side_by_side, together
 from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
 from narrate_stream.deformer import EYE_RADIUS, Deformer
@@ -38,8 +38,8 @@ class GBuffer:
 
     covered (H, W) bool; picture (h, w, 3) u8 sRGB of the atlas asked for, shrunk by texture_scale; map_x, map_y (H, W)
     coordinates (-1: nothing) in it: the backward field source_from_screen, through which a relighter fetches what it
-    needs, and the same in fixed point (`fetched`); fringe_at (N, 2) row and column; fringe_alpha (N,) 0..1 and
-    fringe_xy (N, 2) atlas coordinates; seen (BLOCKS, BLOCKS) which parts of the atlas either is interpolated from;
+    needs, and the same in fixed point (`fetched`); fringe_pixel (N,) which pixels, ascending; fringe_alpha (N,) 0..1
+    and fringe_xy (N, 2) atlas coordinates; seen (BLOCKS, BLOCKS) which parts of the atlas either is interpolated from;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
     what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
     surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; creases (G,): how deep
@@ -53,7 +53,7 @@ class GBuffer:
     map_x: Array
     map_y: Array
     fixed: tuple[NDArray[np.int16], NDArray[np.uint16]]
-    fringe_at: NDArray[np.int32]
+    fringe_pixel: NDArray[np.int32]
     fringe_alpha: Array
     fringe_xy: Array
     seen: NDArray[np.bool_]
@@ -68,20 +68,24 @@ class GBuffer:
         out = np.zeros((*self.covered.shape, *picture.shape[2:]), picture.dtype)
         seen = self.covered.view(np.uint8)
 
-        def fetch(tops: range) -> None:
-            for top in tops:
-                x, y, w, h = cv2.boundingRect(seen[top : top + STRIP])
-                if h:
-                    box = slice(top + y, top + y + h), slice(x, x + w)
-                    maps = (m[box] for m in self.fixed)
-                    cv2.remap(picture, *maps, cv2.INTER_LINEAR, dst=out[box], borderMode=cv2.BORDER_REPLICATE)
+        def fetch(top: int) -> None:
+            x, y, w, h = cv2.boundingRect(seen[top : top + STRIP])
+            if h:
+                box = slice(top + y, top + y + h), slice(x, x + w)
+                maps = (m[box] for m in self.fixed)
+                cv2.remap(picture, *maps, cv2.INTER_LINEAR, dst=out[box], borderMode=cv2.BORDER_REPLICATE)
 
-        side_by_side(fetch, [range(i * STRIP, len(seen), BANDS * STRIP) for i in range(BANDS)])
+        side_by_side(fetch, range(0, len(seen), STRIP))
         return out
 
     def gathered(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(N, C) a picture of the atlas at the fringe."""
         return gather(picture, self.fringe_xy[:, 0], self.fringe_xy[:, 1])
+
+    @cached_property
+    def fringe_at(self) -> NDArray[np.int32]:
+        """(N, 2) row and column of the fringe."""
+        return np.stack(np.divmod(self.fringe_pixel, self.covered.shape[1]), -1)
 
     @property
     def creased(self) -> bool:
@@ -116,11 +120,10 @@ class Framing:
 
 @dataclass(frozen=True)
 class Band:
-    """Rows first..last-1 of the screen, rasterised by one thread, and that thread's own buffers."""
+    """Rows first..last-1 of the screen, rasterised by one thread, and how many pixels of fringe it found."""
 
     first: int
     last: int
-    setup: Any
     count: Any
 
 
@@ -166,15 +169,8 @@ class Renderer:
         self._pixel = wp.zeros(w * h, dtype=int, device=d)
         self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
         edges = np.linspace(0, h, BANDS + 1).astype(int) if d == "cpu" else np.array([0, h])
-        self._bands = [
-            Band(
-                int(a),
-                int(b),
-                wp.zeros(len(model.triangles), dtype=wp.mat33, device=d),
-                wp.zeros(1, dtype=int, device=d),
-            )
-            for a, b in pairwise(edges)
-        ]
+        self._setup = wp.zeros(len(model.triangles), dtype=wp.mat33, device=d)
+        self._bands = [Band(int(a), int(b), wp.zeros(1, dtype=int, device=d)) for a, b in pairwise(edges)]
 
     def _all_solid(self, source: Array, solid: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """(T,) true for triangles whose middle and edge middles are solid too: large ones may span a hole."""
@@ -191,23 +187,23 @@ class Renderer:
         points = self.deform.posed(shaped, motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
         self._points = points
-        moved = bool(np.abs(motion.offsets).max() > NONE)
-        self._bend = self.bending(shaped) if moved else np.zeros((0, 3), np.float32)
-        self._creases = amplitudes(self.model.neutral, motion.offsets) if moved else np.zeros(0, np.float32)
-        self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
+        self._screen.assign(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
+        self._seen.zero_()
+        together(partial(self._mould, shaped, motion), *(partial(self._draw, band) for band in self._bands))
         return self._fetch(self.albedo if albedo else self.texture, motion)
 
-    def _rasterise(self, screen: Array) -> None:
-        self._screen.assign(screen)
-        self._seen.zero_()
-        side_by_side(self._band, self._bands)
+    def _mould(self, shaped: Array, motion: AvatarMotion) -> None:
+        """What the expression does to the surface."""
+        self._bend, self._creases = np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+        if np.abs(motion.offsets).max() > NONE:
+            self._bend, self._creases = self.bending(shaped), amplitudes(self.model.neutral, motion.offsets)
 
-    def _band(self, band: Band) -> None:
+    def _draw(self, band: Band) -> None:
         """Rasterises some rows; Warp's CPU kernels are serial and let other threads run."""
         w, _ = self.framing.size
         band.count.zero_()
         given = [self._screen, self._source, self._triangles, self._opaque, self._alpha]
-        drawn, rows = [band.setup, self._core, self._fringe], [w, band.first, band.last]
+        drawn, rows = [self._setup, self._core, self._fringe], [w, band.first, band.last]
         runs = -(-len(self.model.triangles) // rasterise.TRIANGLES)
         rasterise.launch(rasterise.depth_pass, runs, [*given, *rows, *drawn], self.device)
         per_pixel = wp.vec2(*(BLOCKS / n for n in self.alpha.shape[::-1]))
@@ -217,10 +213,14 @@ class Renderer:
         rasterise.launch(rasterise.resolve_pass, runs, [*drawn, *rows, *found], self.device)
 
     def _fringe_list(self) -> tuple[NDArray[np.int32], Array]:
-        """Pixel indices (N,) and source coordinates with feather (N, 3) of the fringe, all bands."""
+        """Pixel indices (N,), ascending, and source coordinates with feather (N, 3) of the fringe, all bands."""
         pixel, at, w = self._pixel.numpy(), self._at.numpy(), self.framing.size[0]
         spans = [slice(b.first * w, b.first * w + int(b.count.numpy()[0])) for b in self._bands]
-        return np.concatenate([pixel[s] for s in spans]), np.concatenate([at[s] for s in spans])
+        pixel, at = np.concatenate([pixel[s] for s in spans]), np.concatenate([at[s] for s in spans])
+        if self.device == "cpu":  # one thread after the other wrote its list
+            return pixel, at
+        order = np.argsort(pixel)
+        return pixel[order], at[order]
 
     def _seen_eyes(self, motion: AvatarMotion) -> F64:
         """See `GBuffer.eyes`."""
@@ -237,7 +237,6 @@ class Renderer:
         x, y = self._x.numpy().reshape(h, w), self._y.numpy().reshape(h, w)
         pixel, at = self._fringe_list()
         fx, fy = at[:, 0], at[:, 1]
-        row, column = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy) * (at[:, 2] / 255)
         return GBuffer(
             covered=self._covered.numpy().reshape(h, w).astype(np.bool_),
@@ -246,7 +245,7 @@ class Renderer:
             map_x=x,
             map_y=y,
             fixed=(self._whole.numpy().reshape(h, w, 2), self._part.numpy().reshape(h, w)),
-            fringe_at=np.stack([row, column], -1),
+            fringe_pixel=pixel,
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],
             seen=cv2.dilate(self._seen.numpy(), self._beside) > 0,
