@@ -56,12 +56,10 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
 
 def open_model(path: Path) -> Any:
     """A `.narrate` file, or a model built from a picture on the way (with its progress)."""
+    from offline.stills import load_or_build
+
     if path.suffix.lower() == ".narrate":
-        from narrate_stream.bundle import load_model
-
-        return load_model(path)
-    from offline.stills import load_or_build  # all that builds: what a server with a model at hand never needs
-
+        return load_or_build(path)
     with steps(f"building {path.name}") as progress:
         return load_or_build(path, progress=progress)
 
