@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from narrate_stream.bands import BANDS, side_by_side
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.geometry import Camera
@@ -93,20 +92,11 @@ def resampled(picture: Image, x: NDArray[np.float64], y: NDArray[np.float64]) ->
 
 def fuse(core: Image, fringe: NDArray[np.uint8], gbuffer: GBuffer, background: Image) -> Image:
     """(H, W, 3) fringe over core over background."""
-    out, seen = np.empty_like(background), gbuffer.covered.view(np.uint8)
-    h, w = seen.shape
-    flat, edges = out.reshape(-1, 3), np.linspace(0, h, BANDS + 1).astype(int)
-    starts = np.searchsorted(gbuffer.fringe_pixel, edges * w)
-
-    def lay(band: int) -> None:
-        down, some = slice(edges[band], edges[band + 1]), slice(starts[band], starts[band + 1])
-        out[down] = background[down]
-        cv2.copyTo(core[down], seen[down], out[down])
-        at, alpha = gbuffer.fringe_pixel[some], gbuffer.fringe_alpha[some, None]
+    out = np.asarray(cv2.copyTo(core, gbuffer.covered.view(np.uint8), background.copy()), np.uint8)
+    if len(fringe):
+        at, flat = gbuffer.fringe_pixel, out.reshape(-1, 3)
         under = flat.take(at, axis=0).astype(np.float32)
-        flat[at] = (under + (fringe[some] - under) * alpha + np.float32(0.5)).astype(np.uint8)
-
-    side_by_side(lay, range(BANDS))
+        flat[at] = (under + (fringe - under) * gbuffer.fringe_alpha[:, None] + np.float32(0.5)).astype(np.uint8)
     return out
 
 

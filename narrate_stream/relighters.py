@@ -10,7 +10,6 @@ plain reference: normals, horizons and materials fetched per pixel and shaded th
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import cv2
@@ -18,7 +17,6 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from narrate_stream.bands import together
 from narrate_stream.bending import bend_map
 from narrate_stream.bundle import HybridModel
 from narrate_stream.catchlights import Catchlights
@@ -60,13 +58,9 @@ class LightMapRelighter:
         if gbuffer.creased:
             creased = self.light_map.slopes(gbuffer, lighting), gbuffer.creases
         lit = self._lay(gbuffer.picture, light, roll_off(lighting), gbuffer.seen, creased)
-        core, fringe = np.asarray(gbuffer.fetched(lit), np.uint8), np.zeros((len(gbuffer.fringe_pixel), 3), np.uint8)
-
-        def gather() -> None:
-            fringe[:] = gbuffer.gathered(lit)
-
-        together(partial(self._catchlights, core, gbuffer, lighting), gather)
-        return core, fringe
+        core = np.asarray(gbuffer.fetched(lit), np.uint8)
+        self._catchlights(core, gbuffer, lighting)
+        return core, np.asarray(gbuffer.gathered(lit), np.uint8)
 
 
 class ExactRelighter:

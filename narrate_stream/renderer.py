@@ -38,7 +38,7 @@ class GBuffer:
 
     covered (H, W) bool; picture (h, w, 3) u8 sRGB of the atlas asked for, shrunk by texture_scale; map_x, map_y (H, W)
     coordinates (-1: nothing) in it: the backward field source_from_screen, through which a relighter fetches what it
-    needs, and the same in fixed point (`fetched`); fringe_pixel (N,) which pixels, ascending; fringe_alpha (N,) 0..1
+    needs, and the same in fixed point (`fetched`); fringe_pixel (N,) which pixels; fringe_alpha (N,) 0..1
     and fringe_xy (N, 2) atlas coordinates; seen (BLOCKS, BLOCKS) which parts of the atlas either is interpolated from;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
     what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
@@ -213,14 +213,10 @@ class Renderer:
         rasterise.launch(rasterise.resolve_pass, runs, [*drawn, *rows, *found], self.device)
 
     def _fringe_list(self) -> tuple[NDArray[np.int32], Array]:
-        """Pixel indices (N,), ascending, and source coordinates with feather (N, 3) of the fringe, all bands."""
+        """Pixel indices (N,) and source coordinates with feather (N, 3) of the fringe, all bands."""
         pixel, at, w = self._pixel.numpy(), self._at.numpy(), self.framing.size[0]
         spans = [slice(b.first * w, b.first * w + int(b.count.numpy()[0])) for b in self._bands]
-        pixel, at = np.concatenate([pixel[s] for s in spans]), np.concatenate([at[s] for s in spans])
-        if self.device == "cpu":  # one thread after the other wrote its list
-            return pixel, at
-        order = np.argsort(pixel)
-        return pixel[order], at[order]
+        return np.concatenate([pixel[s] for s in spans]), np.concatenate([at[s] for s in spans])
 
     def _seen_eyes(self, motion: AvatarMotion) -> F64:
         """See `GBuffer.eyes`."""
