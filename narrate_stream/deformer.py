@@ -28,7 +28,7 @@ class Deformer:
     def __init__(self, model: HybridModel) -> None:
         self.model = model
         self.rig = sp.csr_matrix((model.rig_value, model.rig_index, model.rig_indptr), (len(model.vertices), 468))
-        self._whole = np.flatnonzero(model.head_weight > 0.995)
+        self._whole = model.head_weight[:, None] > 0.995
         self._part = np.flatnonzero((model.head_weight > 0.005) & (model.head_weight <= 0.995))
         self._share = model.head_weight[self._part].astype(np.float32)
         self._jaw = np.flatnonzero(model.jaw_weight > 0)
@@ -59,9 +59,9 @@ class Deformer:
         for eye, ball, gaze in zip(self.eyes, self._balls, motion.gaze @ model.rotation[:2, :2].T, strict=True):
             out[eye] += ball.rolled(gaze)
         rotation, shift = motion.pose.rotation.astype(np.float32), motion.pose.translation.astype(np.float32)
-        out[self._whole] = (out[self._whole] - model.pivot) @ rotation.T + (model.pivot + shift)
-        moved = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
-        out[self._part] = moved + model.pivot + self._share[:, None] * shift
+        part = turned_by_weight(out[self._part] - model.pivot, self._share, rotation)
+        np.copyto(out, (out - model.pivot) @ rotation.T + (model.pivot + shift), where=self._whole)
+        out[self._part] = part + model.pivot + self._share[:, None] * shift
         out[self._body, 0] += self._lean * np.float32(motion.view[:, 0] @ shift)
         if motion.breath:
             out[self._body, 1] += self._chest * np.float32(motion.breath)

@@ -108,8 +108,7 @@ def fuse(core: Image, fringe: NDArray[np.uint8], gbuffer: GBuffer, background: I
     """(H, W, 3) fringe over core over background."""
     out = np.asarray(cv2.copyTo(core, gbuffer.covered.view(np.uint8), background.copy()), np.uint8)
     if len(fringe):
-        at = gbuffer.fringe_at[:, 0] * out.shape[1] + gbuffer.fringe_at[:, 1]
-        flat = out.reshape(-1, 3)
+        at, flat = gbuffer.fringe_pixel, out.reshape(-1, 3)
         under = flat.take(at, axis=0).astype(np.float32)
         flat[at] = (under + (fringe - under) * gbuffer.fringe_alpha[:, None] + np.float32(0.5)).astype(np.uint8)
     return out

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from narrate_stream.bands import BANDS, side_by_side
+from narrate_stream.bands import side_by_side
 from narrate_stream.bundle import HybridModel
 from narrate_stream.creases import Creases
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
@@ -18,8 +19,7 @@ from narrate_stream.types import Array, Image
 KNEE = 0.82
 ROLL = 1 / (1 - KNEE)
 HEADROOM = 1.6  # linear values up to here are told apart before the knee
-STRIP = 64  # rows of a block: what is done to one stays in the cache for what is done next
-MARGIN = 2  # pixels round what is covered, for interpolation
+STRIP = 4  # rows of blocks in a strip: what is done to one stays in the cache for what is done next
 Block = tuple[slice, slice]
 Creased = tuple[tuple[Array, Array], Array]  # slopes of the light and amplitudes: see `Creases.deepen`
 
@@ -43,44 +43,44 @@ def roll_off(lighting: Lighting) -> float:
 
 
 class Laying:
-    """Lays light on pictures of one model's atlas; where neither changes, nothing is computed. Not thread-safe."""
+    """Lays light on pictures of one model's atlas, as much of them as is seen; where neither changes, nothing is
+    computed. Not thread-safe."""
 
     def __init__(self, model: HybridModel) -> None:
         self.model = model
         # bytes of the square root of linear light: a product there is a byte multiplication, evenly fine to the eye
         self._root = np.asarray(np.sqrt(linear_table()) * 255 + 0.5, np.uint8)
         self._picture = self._rooted = self._out = np.zeros((0, 0, 3), np.uint8)
-        self._bands: list[list[Block]] = []
+        self._grown = np.zeros((0, 0, 3), np.float32)
+        self._seen = np.zeros((0, 0), np.bool_)
         self._light: Array | None = None
         self._creased: Creased | None = None
         self._roll = -1.0
         self._curve = np.zeros(0, np.uint8)
 
-    def __call__(self, picture: Image, light: Array, roll: float, creased: Creased | None = None) -> Image:
-        """(h, w, 3) sRGB, where the atlas shows something, black elsewhere: a picture of the atlas in a light (h', w',
-        3), `creased` where it is not a smooth face; good until the next call."""
-        if (
-            picture is self._picture
-            and light is self._light
-            and roll == self._roll
-            and creased is self._creased is None
-        ):
+    def __call__(
+        self, picture: Image, light: Array, roll: float, seen: NDArray[np.bool_], creased: Creased | None = None
+    ) -> Image:
+        """(h, w, 3) sRGB, in the blocks of the atlas that are `seen` (BLOCKS, BLOCKS), else undefined: a picture of
+        the atlas in a light (h', w', 3), `creased` where it is not a smooth face; good until the next call."""
+        same = picture is self._picture and light is self._light and roll == self._roll
+        if same and creased is self._creased is None and not (seen > self._seen).any():
             return self._out
         if picture is not self._picture:
             self._prepare(picture)
         if roll != self._roll:
             self._roll, self._curve = roll, curve_of(roll)
-        self._light, self._creased = light, creased
-        grown = np.asarray(cv2.resize(cv2.sqrt(light * np.float32(1 / HEADROOM)), picture.shape[1::-1]), np.float32)
+        self._light, self._creased, self._seen = light, creased, seen
+        root = cv2.sqrt(light * np.float32(1 / HEADROOM))
+        cv2.resize(root, picture.shape[1::-1], dst=self._grown)
         if creased is not None:
-            self._creases.deepen(grown, *creased)
+            self._creases.deepen(self._grown, *creased)
 
-        def lay(blocks: list[Block]) -> None:
-            for down, across in blocks:  # OpenCV multiplies whole rows, one piece of memory, twice as fast as parts
-                lit = cv2.multiply(self._rooted[down], grown[down], dtype=cv2.CV_8U)
-                cv2.LUT(lit[:, across], self._curve, dst=self._out[down, across])
+        def lay(block: Block) -> None:
+            lit = cv2.multiply(self._rooted[block], self._grown[block], dtype=cv2.CV_8U)
+            cv2.LUT(lit, self._curve, dst=self._out[block])
 
-        side_by_side(lay, self._bands)
+        side_by_side(lay, blocks_of(seen, picture.shape))
         return self._out
 
     def _prepare(self, picture: Image) -> None:
@@ -88,7 +88,7 @@ class Laying:
         self._picture, self._rooted = picture, np.asarray(cv2.LUT(picture, self._root), np.uint8)
         if self._out.shape != picture.shape:
             self._out, self._creases = np.zeros_like(picture), Creases(self.model, picture.shape)
-            self._bands = shared_out(blocks_of(self.model.alpha, picture.shape[:2]))
+            self._grown = np.zeros(picture.shape, np.float32)
 
 
 def curve_of(roll: float) -> NDArray[np.uint8]:
@@ -97,21 +97,12 @@ def curve_of(roll: float) -> NDArray[np.uint8]:
     return np.asarray(srgb_from_linear(kneed(grid, roll)) * 255 + 0.5, np.uint8)
 
 
-def blocks_of(alpha: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Block]:
-    """Of a picture of this shape (h, w): strips of rows from the first to the last column in which an atlas with this
-    alpha (H, W) shows something."""
-    seen = cv2.resize((alpha > 0).astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0
-    seen = cv2.dilate(seen.astype(np.uint8), np.ones((2 * MARGIN + 1,) * 2, np.uint8))
-    blocks = []
-    for top in range(0, shape[0], STRIP):
-        across = np.flatnonzero(seen[top : top + STRIP].any(0))
-        if len(across):
-            blocks.append((slice(top, min(top + STRIP, shape[0])), slice(int(across[0]), int(across[-1]) + 1)))
-    return blocks
-
-
-def shared_out(blocks: list[Block]) -> list[list[Block]]:
-    """The blocks as bands of about the same area."""
-    area = np.cumsum([(b.stop - b.start) * (a.stop - a.start) for a, b in blocks])
-    at = np.minimum((area - 1) * BANDS // max(int(area[-1]) if len(area) else 1, 1), BANDS - 1)
-    return [[block for block, i in zip(blocks, at, strict=True) if i == band] for band in range(BANDS)]
+def blocks_of(seen: NDArray[np.bool_], shape: tuple[int, ...]) -> list[Block]:
+    """Of a picture of this shape (h, w): strips of rows from the first to the last column that has a `seen` block."""
+    strips = seen.reshape(-1, STRIP, seen.shape[1]).any(1)
+    first, last = strips.argmax(1), seen.shape[1] - strips[:, ::-1].argmax(1)
+    down, across = shape[0] / len(strips), shape[1] / seen.shape[1]
+    return [
+        (slice(int(i * down), math.ceil((i + 1) * down)), slice(int(first[i] * across), math.ceil(last[i] * across)))
+        for i in np.flatnonzero(strips.any(1)).tolist()
+    ]

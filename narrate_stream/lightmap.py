@@ -1,7 +1,7 @@
 """The live light: what the albedo is multiplied with, over the texels of a model's small atlas.
 
 What a part of the person keeps while another moves is kept: the body's light is made when the light changes, the head's
-when light, head or face move, and nothing where nothing does.
+when light, head or face move, and nothing where nothing does. Of the head only what is seen is lit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from narrate_stream.kernels.light import LAMP, Colours9, Lamp, PartLight, Vector
 from narrate_stream.kernels.rasterise import launch
 from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.lighting import COSINE, Lighting
-from narrate_stream.renderer import GBuffer
+from narrate_stream.renderer import BLOCKS, GBuffer
 from narrate_stream.shading import SAME_TURN, Atlas, Part, Shading, atlas_size, room_of
 from narrate_stream.types import Array
 
@@ -43,27 +43,24 @@ class Band:
         self._residual = wp.array(residual.reshape(-1, 3, 9), dtype=Colours9, device="cpu")
         self._thrown = wp.array(self.thrown, dtype=wp.vec3, device="cpu", copy=False)
 
-    def _launch(self, kernel: Any, *given: Any) -> None:
-        launch(kernel, self.count, list(given), "cpu")
-
-    def lit(self, light: Any, bend: Any, below: Any, out: Any) -> None:
+    def lit(self, light: Any, bend: Any, seen: Any, below: Any, out: Any) -> None:
         """`kernels.texels.texel_pass`."""
         self.thrown[:] = 0
-        self._launch(
-            kernels.texel_pass, self._texels, self._planes, self._residual, light, bend, below, self._thrown, out
-        )
+        given = [self._texels, self._planes, self._residual, light, bend, seen, below, self._thrown, out]
+        launch(kernels.texel_pass, -(-self.count // kernels.RUN), given, "cpu")
 
-    def changed(self, own: Any, room: Any, bend: Any, below: Any, out: Any) -> None:
+    def changed(self, own: Any, room: Any, bend: Any, seen: Any, below: Any, out: Any) -> None:
         """`kernels.texels.own_pass`."""
-        self._launch(kernels.own_pass, self._texels, own, room, bend, below, out)
+        given = [self._texels, own, room, bend, seen, below, out]
+        launch(kernels.own_pass, -(-self.count // kernels.RUN), given, "cpu")
 
     def sloped(self, light: Any, bend: Any, right: Any, up: Any) -> None:
         """`kernels.texels.slope_pass`."""
-        self._launch(kernels.slope_pass, self._texels, self._planes, light, bend, right, up)
+        launch(kernels.slope_pass, self.count, [self._texels, self._planes, light, bend, right, up], "cpu")
 
     def own_sloped(self, own: Any, room: Any, bend: Any, right: Any, up: Any) -> None:
         """`kernels.texels.own_slope_pass`."""
-        self._launch(kernels.own_slope_pass, self._texels, own, room, bend, right, up)
+        launch(kernels.own_slope_pass, self.count, [self._texels, own, room, bend, right, up], "cpu")
 
 
 class Layers:
@@ -112,17 +109,19 @@ class LightMap:
         self._own_weight = np.zeros((*head.shape, 3), np.float32)
         self._body, self._head = Shining(), Shining()
         self._none, self._bend = (vectors(np.zeros((n, 3))) for n in (0, len(model.vertices)))
+        self._seen, self._all = (wp.full(BLOCKS * BLOCKS, 1, dtype=wp.uint8, device="cpu") for _ in range(2))
         self._light = own_sky(model)
         self._still: Part | None = None
         self._turn: float | None = None
         self._last: tuple[Lighting, F64, Array, Array] | None = None
 
     def __call__(self, gbuffer: GBuffer, lighting: Lighting) -> Array:
-        """(h, w, 3) linear; the same object as long as nothing changes. Undefined where nothing is."""
-        turn = gbuffer.room if lighting.original else gbuffer.rotation
-        last = self._last
-        if last is not None and last[0] is lighting and same(last[1], turn) and same(last[2], gbuffer.bend):
+        """(h, w, 3) linear; the same object as long as nothing changes. Undefined where nothing is to be seen."""
+        turn, seen = gbuffer.room if lighting.original else gbuffer.rotation, self._seen.numpy()
+        last, new = self._last, bool((gbuffer.seen.ravel() > seen).any())
+        if last is not None and last[0] is lighting and same(last[1], turn) and same(last[2], gbuffer.bend) and not new:
             return last[3]
+        seen[:] = gbuffer.seen.ravel()
         made = self._changed(gbuffer, lighting) if lighting.original else self._lit(gbuffer, lighting)
         if lighting.share > 0:
             own = cv2.multiply(self._changed(gbuffer, lighting), self._colour)
@@ -138,8 +137,8 @@ class LightMap:
         bend = self._bent(gbuffer)
         kept, self._still = self._still is part, part
         layers.lay(
-            None if kept else lambda band, below, out: band.lit(body, self._none, below, out),
-            lambda band, below, out: band.lit(head, bend, below, out),
+            None if kept else lambda band, below, out: band.lit(body, self._none, self._all, below, out),
+            lambda band, below, out: band.lit(head, bend, self._seen, below, out),
         )
         bounce = sum(band.thrown[0] for band in (*layers.body, *layers.head))
         return np.asarray(cv2.add(layers.map, (*map(float, bounce), 0.0)), np.float32)
@@ -148,10 +147,10 @@ class LightMap:
         """(h, w, 3) by how much the portrait's own light, as graded, changes where the head has turned in it."""
         kept, self._turn = self._turn == lighting.turn, lighting.turn
         body, head = (matrix(room_of(lighting, r)) for r in (np.eye(3), gbuffer.room))
-        bend = self._bent(gbuffer)
+        bend, light = self._bent(gbuffer), self._light
         self._own.lay(
-            None if kept else lambda band, below, out: band.changed(self._light, body, self._none, below, out),
-            lambda band, below, out: band.changed(self._light, head, bend, below, out),
+            None if kept else lambda band, below, out: band.changed(light, body, self._none, self._all, below, out),
+            lambda band, below, out: band.changed(light, head, bend, self._seen, below, out),
         )
         return np.asarray(cv2.multiply(self._own.map, (*map(float, lighting.gain), 0.0)), np.float32)
 
@@ -248,7 +247,7 @@ def banded(atlas: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) -
     bands = []
     for some in np.array_split(texels, BANDS):
         chosen = atlas.chosen(some[None])
-        made = packed(chosen, some, weight.ravel()[some], dark.reshape(-1, 3)[some])
+        made = packed(chosen, some, weight.ravel()[some], dark.reshape(-1, 3)[some], weight.shape)
         bands.append(Band(made, np.ascontiguousarray(chosen.planes[:, 0].T), residual_of(chosen)))
     return bands
 
@@ -260,8 +259,9 @@ def residual_of(chosen: Atlas) -> Array:
     return np.ascontiguousarray(chosen.residual[0])
 
 
-def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) -> NDArray[Any]:
-    """(n,) structures, `kernels.texels.Texel`, of texels (n,), of which `chosen` (1, n) holds light and material."""
+def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array, shape: tuple[int, ...]) -> NDArray[Any]:
+    """(n,) structures, `kernels.texels.Texel`, of texels (n,) of a map `shape` (h, w), of which `chosen` (1, n) holds
+    light and material."""
     out = np.zeros(len(texels), kernels.TEXEL)
     lobes = np.concatenate([chosen.lobes[0], (chosen.gloss * chosen.open_sky)[0, :, None]], -1)
     out["place"], out["weight"], out["dark"] = texels, weight, dark
@@ -269,6 +269,8 @@ def packed(chosen: Atlas, texels: NDArray[np.intp], weight: Array, dark: Array) 
     out["lobes"] = np.where(lobes < FAINT, 0, lobes)
     out["transfer"], out["radiosity"] = chosen.transfer[0] / COSINE, chosen.radiosity[0]
     out["corner"], out["by"] = chosen.corner[0], chosen.by[0]
+    row, column = (at * BLOCKS // n for at, n in zip(np.divmod(texels, shape[1]), shape, strict=True))
+    out["block"] = row * BLOCKS + column
     return out
 
 

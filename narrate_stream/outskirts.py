@@ -8,6 +8,8 @@ Convention: canvas pixels; screen = canvas * scale + (dx, dy).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +33,18 @@ def share(
         t = np.clip(inside / (FADE * max(canvas)), 0, 1)
         along.append(t * t * (3 - 2 * t))
     return np.asarray(np.outer(along[1], along[0]))
+
+
+def faded(alpha: NDArray[np.uint8], canvas: tuple[int, int], staying: Callable[..., F64]) -> NDArray[np.uint8]:
+    """The atlas' matte (h, w), whose first rows are the canvas (W, H), fading where that ends inside the frame;
+    `staying`: `share` of canvas, columns and rows."""
+    w, h = canvas
+    kept = staying(canvas, np.arange(w, dtype=np.float64), np.arange(h, dtype=np.float64))
+    if kept.min() >= 1:
+        return alpha
+    matte = alpha.copy()
+    matte[:h] = matte[:h] * kept + 0.5
+    return matte
 
 
 def behind(plate: F64, photograph: F64, cover: F64, staying: F64) -> F64:

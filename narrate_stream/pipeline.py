@@ -20,7 +20,7 @@ from narrate_stream.fusion import fuse, head_framing, portrait_framing
 from narrate_stream.lights import parse_light
 from narrate_stream.ops.geometry import angles_from_rotation, rotation_from_angles
 from narrate_stream.ops.grading import Grade
-from narrate_stream.ops.lighting import Lighting
+from narrate_stream.ops.lighting import Lighting, preset
 from narrate_stream.presence import Presence, still_motion
 from narrate_stream.protocols import Driver
 from narrate_stream.relighters import ExactRelighter, LightMapRelighter
@@ -144,6 +144,15 @@ class Pipeline:
         self.calibration = None
         if getattr(self.driver, "neutral", None) is None:
             self.retarget.rehearse(motions)
+
+    def warm_up(self) -> None:
+        """Goes once through what a frame may need (kernels, tables, threads), so that no frame waits for something that
+        is loaded or made at its first use: a face that moves and creases, by a lamp and in the portrait's own light."""
+        moved = replace(still_motion(), offsets=np.full((468, 3), 0.1, np.float32))
+        for lighting in (preset("rembrandt"), Lighting("original", original=True)):
+            gbuffer = self.renderer(moved, albedo=not lighting.original)
+            creased = replace(gbuffer, creases=np.ones_like(gbuffer.creases))
+            fuse(*self.relighter(creased, lighting), creased, self._backdrop.picture("original", lighting))
 
     def _elapsed(self, frame: Frame) -> float:
         now, last = frame.time, self._time

@@ -57,7 +57,7 @@ class LightMapRelighter:
         light, creased = self.light_map(gbuffer, lighting), None
         if gbuffer.creased:
             creased = self.light_map.slopes(gbuffer, lighting), gbuffer.creases
-        lit = self._lay(gbuffer.picture, light, roll_off(lighting), creased)
+        lit = self._lay(gbuffer.picture, light, roll_off(lighting), gbuffer.seen, creased)
         core = np.asarray(gbuffer.fetched(lit), np.uint8)
         self._catchlights(core, gbuffer, lighting)
         return core, np.asarray(gbuffer.gathered(lit), np.uint8)

@@ -6,8 +6,9 @@ re-estimated per view; the relighter turns the light into the head's frame inste
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +18,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from narrate_stream import outskirts
-from narrate_stream.bands import BANDS, rows, side_by_side
+from narrate_stream.bands import BANDS, side_by_side, together
 from narrate_stream.bending import NONE, Bending
 from narrate_stream.bundle import HybridModel
 from narrate_stream.deformer import EYE_RADIUS, Deformer
@@ -28,6 +29,8 @@ from narrate_stream.types import Array, AvatarMotion, Image, MotionField
 
 F64 = NDArray[np.float64]
 GATHER_ROW = 256
+BLOCKS = 64  # a side, of the atlas: what is seen of it is told by the block
+STRIP = 32  # rows fetched at once, from the first to the last column that something covers
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class GBuffer:
 
     covered (H, W) bool; picture (h, w, 3) u8 sRGB of the atlas asked for, shrunk by texture_scale; map_x, map_y (H, W)
     coordinates (-1: nothing) in it: the backward field source_from_screen, through which a relighter fetches what it
-    needs, and the same in fixed point (`fetched`); fringe_at (N, 2) row and column; fringe_alpha (N,) 0..1 and
-    fringe_xy (N, 2) atlas coordinates;
+    needs, and the same in fixed point (`fetched`); fringe_pixel (N,) which pixels; fringe_alpha (N,) 0..1
+    and fringe_xy (N, 2) atlas coordinates; seen (BLOCKS, BLOCKS) which parts of the atlas either is interpolated from;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
     what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
     surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; creases (G,): how deep
@@ -51,9 +54,10 @@ class GBuffer:
     map_x: Array
     map_y: Array
     fixed: tuple[NDArray[np.int16], NDArray[np.uint16]]
-    fringe_at: NDArray[np.int32]
+    fringe_pixel: NDArray[np.int32]
     fringe_alpha: Array
     fringe_xy: Array
+    seen: NDArray[np.bool_]
     rotation: F64
     room: F64
     bend: Array
@@ -63,19 +67,26 @@ class GBuffer:
     def fetched(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(H, W, C) a picture of the atlas as the screen shows its core; undefined where nothing is."""
         out = np.zeros((*self.covered.shape, *picture.shape[2:]), picture.dtype)
-        x, y, w, h = cv2.boundingRect(self.covered.view(np.uint8))
+        seen = self.covered.view(np.uint8)
 
-        def fetch(some: slice) -> None:
-            box = slice(y + some.start, y + some.stop), slice(x, x + w)
-            maps = (m[box] for m in self.fixed)
-            cv2.remap(picture, *maps, cv2.INTER_LINEAR, dst=out[box], borderMode=cv2.BORDER_REPLICATE)
+        def fetch(top: int) -> None:
+            x, y, w, h = cv2.boundingRect(seen[top : top + STRIP])
+            if h:
+                box = slice(top + y, top + y + h), slice(x, x + w)
+                maps = (m[box] for m in self.fixed)
+                cv2.remap(picture, *maps, cv2.INTER_LINEAR, dst=out[box], borderMode=cv2.BORDER_REPLICATE)
 
-        side_by_side(fetch, [some for some in rows(h) if some.stop > some.start])
+        side_by_side(fetch, range(0, len(seen), STRIP))
         return out
 
     def gathered(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(N, C) a picture of the atlas at the fringe."""
         return gather(picture, self.fringe_xy[:, 0], self.fringe_xy[:, 1])
+
+    @cached_property
+    def fringe_at(self) -> NDArray[np.int32]:
+        """(N, 2) row and column of the fringe."""
+        return np.stack(np.divmod(self.fringe_pixel, self.covered.shape[1]), -1)
 
     @property
     def creased(self) -> bool:
@@ -114,11 +125,10 @@ class Framing:
 
 @dataclass(frozen=True)
 class Band:
-    """Rows first..last-1 of the screen, rasterised by one thread, and that thread's own buffers."""
+    """Rows first..last-1 of the screen, rasterised by one thread, and how many pixels of fringe it found."""
 
     first: int
     last: int
-    setup: Any
     count: Any
 
 
@@ -133,8 +143,9 @@ class Renderer:
         self.texture_scale = k
         h, w = model.alpha.shape
         size = (w, h) if k >= 0.999 else (max(1, round(w * k)), max(1, round(h * k)))
-        matte = faded(model, framing)
+        matte = outskirts.faded(model.alpha, model.canvas, framing.staying)
         self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, matte))
+        self._beside = neighbours(model, k)
         self._allocate()
 
     def _allocate(self) -> None:
@@ -156,7 +167,11 @@ class Renderer:
         self._screen = wp.zeros(len(model.vertices), dtype=wp.vec3, device=d)
         self._core = wp.zeros(w * h, dtype=wp.int64, device=d)
         self._fringe = wp.zeros(w * h, dtype=wp.int64, device=d)
-        self._x, self._y = (wp.zeros(w * h, dtype=float, device=d) for _ in range(2))
+        self._covered = wp.zeros(w * h, dtype=wp.uint8, device=d)
+        self._x, self._y = (wp.full(w * h, -1.0, dtype=float, device=d) for _ in range(2))
+        self._whole = wp.zeros((w * h, 2), dtype=wp.int16, device=d)
+        self._part = wp.zeros(w * h, dtype=wp.uint16, device=d)
+        self._seen = wp.zeros((BLOCKS, BLOCKS), dtype=wp.uint8, device=d)
         self._pixel = wp.zeros(w * h, dtype=int, device=d)
         self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
         edges = np.linspace(0, h, BANDS + 1).astype(int) if d == "cpu" else np.array([0, h])
@@ -164,16 +179,8 @@ class Renderer:
             model.triangles, source[:, 2], silhouette.vertex_alpha(self.alpha, source)
         )
         self._edges = wp.array(self.silhouettes.edges, dtype=wp.vec3i, device=d)
-        planes = len(model.triangles) + len(self.silhouettes.edges)
-        self._bands = [
-            Band(
-                int(a),
-                int(b),
-                wp.zeros(planes, dtype=wp.mat33, device=d),
-                wp.zeros(1, dtype=int, device=d),
-            )
-            for a, b in pairwise(edges)
-        ]
+        self._setup = wp.zeros(len(model.triangles) + len(self.silhouettes.edges), dtype=wp.mat33, device=d)
+        self._bands = [Band(int(a), int(b), wp.zeros(1, dtype=int, device=d)) for a, b in pairwise(edges)]
 
     def _all_solid(self, source: Array, solid: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """(T,) true for triangles whose middle and edge middles are solid too: large ones may span a hole."""
@@ -190,42 +197,35 @@ class Renderer:
         points = self.deform.posed(shaped, motion)
         points[:, 2] = np.minimum(points[:, 2], -5.0)  # never behind the camera
         self._points = points
-        moved = bool(np.abs(motion.offsets).max() > NONE)
-        self._bend = self.bending(shaped) if moved else np.zeros((0, 3), np.float32)
-        self._creases = amplitudes(self.model.neutral, motion.offsets) if moved else np.zeros(0, np.float32)
-        self._rasterise(np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32))
-        return self._fetch(self.albedo if albedo else self.texture, motion)
-
-    def _rasterise(self, screen: Array) -> None:
+        screen = np.concatenate([self.camera.project(points), -1 / points[:, 2:]], -1).astype(np.float32)
         self._screen.assign(screen)
         self._rims = wp.array(self.silhouettes.seen(screen), dtype=int, device=self.device)
-        side_by_side(self._band, self._bands)
+        self._seen.zero_()
+        together(partial(self._mould, shaped, motion), *(partial(self._draw, band) for band in self._bands))
+        return self._fetch(self.albedo if albedo else self.texture, motion)
 
-    def _band(self, band: Band) -> None:
+    def _mould(self, shaped: Array, motion: AvatarMotion) -> None:
+        """What the expression does to the surface."""
+        self._bend, self._creases = np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+        if np.abs(motion.offsets).max() > NONE:
+            self._bend, self._creases = self.bending(shaped), amplitudes(self.model.neutral, motion.offsets)
+
+    def _draw(self, band: Band) -> None:
         """Rasterises some rows; Warp's CPU kernels are serial and let other threads run."""
         w, _ = self.framing.size
         band.count.zero_()
-        given: list[Any] = [
-            self._screen,
-            self._source,
-            self._triangles,
-            self._opaque,
-            self._alpha,
-            w,
-            band.first,
-            band.last,
-        ]
-        rasterise.launch(
-            rasterise.depth_pass, len(self.model.triangles), [*given, band.setup, self._core, self._fringe], self.device
-        )
+        given = [self._screen, self._source, self._triangles, self._opaque, self._alpha]
+        drawn, rows = [self._setup, self._core, self._fringe], [w, band.first, band.last]
+        runs = -(-len(self.model.triangles) // rasterise.TRIANGLES)
+        rasterise.launch(rasterise.depth_pass, runs, [*given, *rows, *drawn], self.device)
         edges = [self._rims, self._edges, len(self.model.triangles), self._screen, self._source]
-        rims = [*edges, w, band.first, band.last, band.setup, self._fringe]
+        rims = [*edges, *rows, self._setup, self._fringe]
         rasterise.launch(silhouette.rim_pass, self._rims.shape[0], rims, self.device)
-        found = [self._x, self._y, band.count, self._pixel, self._at]
-        rows = w * (band.last - band.first)
-        rasterise.launch(
-            rasterise.resolve_pass, rows, [self._core, self._fringe, band.setup, w, band.first, *found], self.device
-        )
+        per_pixel = wp.vec2(*(BLOCKS / n for n in self.alpha.shape[::-1]))
+        found = [self._covered, self._x, self._y, self._whole, self._part, self._seen, per_pixel]
+        found += [band.count, self._pixel, self._at]
+        runs = -(-w * (band.last - band.first) // rasterise.PIXELS)
+        rasterise.launch(rasterise.resolve_pass, runs, [*drawn, *rows, *found], self.device)
 
     def _fringe_list(self) -> tuple[NDArray[np.int32], Array]:
         """Pixel indices (N,) and source coordinates with feather (N, 3) of the fringe, all bands."""
@@ -248,20 +248,18 @@ class Renderer:
         x, y = self._x.numpy().reshape(h, w), self._y.numpy().reshape(h, w)
         pixel, at = self._fringe_list()
         fx, fy = at[:, 0], at[:, 1]
-        row, column = np.divmod(pixel, w)
         cover = gather(self.alpha, fx, fy) * (at[:, 2] / 255)
-        # where nothing is, anything will do: outside the picture `remap` takes each pixel's way round by itself
-        fixed = cv2.convertMaps(np.maximum(x, 0), np.maximum(y, 0), cv2.CV_16SC2)
         return GBuffer(
-            covered=x > -0.9,
+            covered=self._covered.numpy().reshape(h, w).astype(np.bool_),
             picture=base,
             texture_scale=self.texture_scale,
             map_x=x,
             map_y=y,
-            fixed=(fixed[0], fixed[1]),
-            fringe_at=np.stack([row, column], -1),
+            fixed=(self._whole.numpy().reshape(h, w, 2), self._part.numpy().reshape(h, w)),
+            fringe_pixel=pixel,
             fringe_alpha=cover.astype(np.float32),
             fringe_xy=at[:, :2],
+            seen=cv2.dilate(self._seen.numpy(), self._beside) > 0,
             rotation=rotation,
             room=np.asarray(motion.view.T @ rotation, np.float64),
             bend=self._bend,
@@ -270,15 +268,12 @@ class Renderer:
         )
 
 
-def faded(model: HybridModel, framing: Framing) -> NDArray[np.uint8]:
-    """The atlas' matte, fading where the canvas ends inside the frame."""
-    w, h = model.canvas
-    staying = framing.staying((w, h), np.arange(w, dtype=np.float64), np.arange(h, dtype=np.float64))
-    if staying.min() >= 1:
-        return model.alpha
-    matte = model.alpha.copy()
-    matte[:h] = matte[:h] * staying + 0.5
-    return matte
+def neighbours(model: HybridModel, scale: float) -> NDArray[np.uint8]:
+    """(n, n) ones: how far round a block of the atlas others are asked for a pixel in it, since both the light, by the
+    texel of the horizons, and colours, at `scale`, are interpolated."""
+    reach = model.canvas[0] / model.horizons.shape[2] + 1 / scale
+    blocks = math.ceil(reach * BLOCKS / min(model.alpha.shape))
+    return np.ones((2 * blocks + 1,) * 2, np.uint8)
 
 
 def shrunk(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -8,18 +8,21 @@ and it fades towards the face's border.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from narrate_stream.nets.unet import UNet
 from narrate_stream.ops import horizon, residual
 from narrate_stream.ops.facefit import fit_face
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array
 from offline.networks import ACROSS, mirrored
 from offline.window import Window, face_window
+
+if TYPE_CHECKING:  # torch is loaded by those who ask a network
+    from narrate_stream.nets.unet import UNet
 
 F32 = NDArray[np.float32]
 SIDE = 64  # pixels of the window: a texel of the horizons is about as large

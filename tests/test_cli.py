@@ -412,6 +412,9 @@ class FakePipeline:
     def step(self, frame: Frame) -> Frame:
         return self.play(frame, None)
 
+    def warm_up(self) -> None:
+        self.warm = True
+
     def close(self) -> None:
         self.closed = True
 
@@ -580,6 +583,7 @@ def test_serve(live: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None
     }
     assert f"http://127.0.0.1:{port}/" in capsys.readouterr().err
     avatar = make({"model": "two", "light": "rim", "background": "blur"})
+    assert avatar.warm
     assert avatar.options.pop("driver") is not None
     assert avatar.options == {
         "size": 256,

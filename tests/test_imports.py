@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from narrate_stream.bundle import HybridModel, save_model
 
 HEAVY = {"torch", "mediapipe", "warp", "aiortc", "av", "cv2", "scipy", "skimage", "PIL", "starlette", "uvicorn", "rich"}
 
@@ -29,6 +32,17 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     loaded = loaded_by(f"from narrate_stream.cli import main\nassert main({arguments!r}) == 0")
     assert not loaded & HEAVY
     assert "offline" not in loaded
+
+
+def test_a_model_at_hand_is_opened_without_networks(model: HybridModel, tmp_path: Path) -> None:
+    """PyTorch alone is 200 MB of a server that never builds."""
+    save_model(model, tmp_path / "a.narrate")
+    loaded = loaded_by(
+        f"from pathlib import Path\nfrom narrate_stream.cli.console import open_model\n"
+        f"open_model(Path({str(tmp_path / 'a.narrate')!r}))"
+    )
+    assert "numpy" in loaded
+    assert "torch" not in loaded
 
 
 def test_usage_errors_load_nothing_heavy() -> None:

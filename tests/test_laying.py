@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from narrate_stream.laying import HEADROOM, MARGIN, ROLL, Laying, blocks_of, kneed, roll_below, shared_out
+from narrate_stream.laying import HEADROOM, ROLL, Laying, blocks_of, kneed, roll_below
 from narrate_stream.ops.colour import linear_table, srgb_from_linear
+from narrate_stream.renderer import BLOCKS
 from tests.toy_model import SIDE, rectangle, toy_model
 
 
@@ -29,19 +30,18 @@ def test_highlights_roll_off_and_never_clip_early() -> None:
     assert np.diff(y).max() <= np.diff(x).max() * 1.001
 
 
-def test_blocks_hold_everything_that_is_covered_and_its_neighbours() -> None:
-    rng = np.random.default_rng(0)
-    alpha = cv2.GaussianBlur(rng.normal(size=(300, 200)), (0, 0), 20)
-    seen = np.where(alpha > 0.02, 200, 0).astype(np.uint8)
-    done = np.zeros((150, 100), np.uint8)
+def test_blocks_hold_everything_that_is_seen() -> None:
+    seen = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(BLOCKS, BLOCKS)), (0, 0), 3) > 0.08
+    seen[8:16] = False
+    done = np.zeros((150, 101), np.uint8)
     blocks = blocks_of(seen, done.shape)
     for block in blocks:
-        done[block] += 1
-    wanted = cv2.dilate(seen[::2, ::2], np.ones((2 * MARGIN + 1,) * 2, np.uint8)) > 0
-    assert (done[wanted] == 1).all()
-    assert done.max() == 1
-    assert [block for band in shared_out(blocks) for block in band] == blocks
-    assert shared_out([]) == [[], []]
+        done[block] = 1
+    row, column = (np.arange(n) * BLOCKS // n for n in done.shape)
+    assert done[seen[row[:, None], column]].all()
+    assert done[20:36].sum() == 0  # nothing is seen there
+    assert seen.mean() < done.mean() < 0.8
+    assert blocks_of(seen & False, done.shape) == []
 
 
 def test_what_is_laid_is_albedo_times_light() -> None:
@@ -49,12 +49,23 @@ def test_what_is_laid_is_albedo_times_light() -> None:
     y, x = np.mgrid[0 : 1 : SIDE * 1j, 0 : 1 : SIDE * 1j]
     picture = np.stack([40 + 200 * x, 40 + 200 * y, 255 * np.ones_like(x)], -1).astype(np.uint8)
     light = np.stack([0.2 + x, 0.5 + 0 * x, 1.4 * y], -1).astype(np.float32)
-    laying = Laying(model)
-    made = laying(picture, light, ROLL)
+    laying, seen = Laying(model), np.ones((BLOCKS, BLOCKS), np.bool_)
+    made = laying(picture, light, ROLL, seen)
     plain = srgb_from_linear(kneed(linear_table()[picture] * light)) * 255
     assert np.abs(made - plain).max() < 2.6  # two roundings to bytes, the darkest counting most
     assert np.abs(made - plain).mean() < 0.5
-    assert laying(picture, light, ROLL) is made
-    darker = laying(picture, light * np.float32(0.25), ROLL)
+    assert laying(picture, light, ROLL, seen) is made
+    darker = laying(picture, light * np.float32(0.25), ROLL, seen)
     assert darker.mean() < 0.7 * plain.mean()
-    assert laying(picture, np.full_like(light, 50 * HEADROOM), 0.0).min() == 255
+    assert laying(picture, np.full_like(light, 50 * HEADROOM), 0.0, seen).min() == 255
+
+
+def test_what_comes_into_view_is_laid_then() -> None:
+    model = toy_model(*rectangle((-1, -1, -50), (2, 0, 0), (0, 2, 0)))
+    picture = np.full((SIDE, SIDE, 3), 200, np.uint8)
+    light, laying, half = np.ones((SIDE, SIDE, 3), np.float32), Laying(model), np.zeros((BLOCKS, BLOCKS), np.bool_)
+    half[:, : BLOCKS // 2] = True
+    left = laying(picture, light, ROLL, half).copy()
+    assert (left[:, : SIDE // 2] > 150).all()
+    assert (left[:, SIDE // 2 :] == 0).all()
+    assert (laying(picture, light, ROLL, ~half)[:, SIDE // 2 :] > 150).all()

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from narrate_stream.bands import BANDS
 from narrate_stream.bundle import HybridModel
 from narrate_stream.fusion import head_framing
 from narrate_stream.lightmap import DARKEST_SHINE, LightMap, covered_texels
@@ -17,14 +18,19 @@ from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.ops.lighting import EXTENT, Lighting, encode_normals, preset, sun
 from narrate_stream.presence import still_motion
-from narrate_stream.renderer import GBuffer, Renderer
+from narrate_stream.renderer import BLOCKS, GBuffer, Renderer
 from narrate_stream.shading import Shading, room_of
 from tests.test_relighters import lit_by, looked_up
 
 
 @pytest.fixture(scope="module")
 def gbuffer(model: HybridModel) -> GBuffer:
-    return Renderer(model, head_framing(model, 128))(still_motion())
+    return whole(Renderer(model, head_framing(model, 128))(still_motion()))
+
+
+def whole(gbuffer: GBuffer) -> GBuffer:
+    """As if all of the atlas were to be seen."""
+    return replace(gbuffer, seen=np.ones_like(gbuffer.seen))
 
 
 def turned(gbuffer: GBuffer, yaw: float) -> GBuffer:
@@ -92,6 +98,27 @@ def test_nothing_is_made_where_nothing_moves(model: HybridModel, gbuffer: GBuffe
     assert light_map(gbuffer, replace(lighting)) is not first
 
 
+@pytest.mark.parametrize("light", ["rembrandt", "original"])
+def test_what_is_not_seen_is_lit_when_it_comes_into_view(model: HybridModel, gbuffer: GBuffer, light: str) -> None:
+    lighting = preset(light) if light != "original" else Lighting("original", original=True)
+    head, light_map = turned(gbuffer, 10), LightMap(model, Shading(model))
+    everything = covered(model, LightMap(model, Shading(model))(head, lighting))
+    seen = np.zeros_like(gbuffer.seen)
+    seen[20:40, 20:40] = True
+    row, column = (
+        at * BLOCKS // n
+        for at, n in zip(
+            np.divmod(covered_texels(model, light_map.size), light_map.size[0]), light_map.size[::-1], strict=True
+        )
+    )
+    partly = covered(model, light_map(replace(head, seen=seen), lighting))
+    assert np.array_equal(partly[seen[row, column]], everything[seen[row, column]])
+    assert not np.array_equal(partly, everything)
+    fewer = light_map(replace(head, seen=seen & (np.arange(BLOCKS) < 30)), lighting)
+    assert np.array_equal(covered(model, fewer), partly)
+    assert np.array_equal(covered(model, light_map(head, lighting)), everything)
+
+
 def counted(calls: list[int], work: Callable[..., None], *args: object) -> None:
     calls.append(1)
     work(*args)
@@ -113,4 +140,4 @@ def test_the_body_is_not_lit_anew_while_only_the_head_turns(model: HybridModel, 
         for yaw, light in ((0, lighting), (10, lighting), (20, lighting), (20, changed)):
             light_map(turned(gbuffer, yaw), light)
             made.append(len(lit))
-        assert made == [2, 2, 2, 4]
+        assert made == [BANDS, BANDS, BANDS, 2 * BANDS]

@@ -14,6 +14,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.mesh import neutral_motion
 from narrate_stream.drivers.script import ScriptDriver, ScriptSource, parse_script, talking_script
 from narrate_stream.errors import DeviceError, LightError, NarrateError
+from narrate_stream.kernels import rasterise
 from narrate_stream.ops.grading import Grade
 from narrate_stream.ops.lighting import Lighting, ambient, sun
 from narrate_stream.pipeline import Pipeline, seen_from
@@ -58,6 +59,23 @@ def test_without_a_driver_the_portrait_rests(model: HybridModel) -> None:
     assert (second.pts, second.time_base) == (5, Fraction(1, 30))
     assert set(pipeline.stage_ms) == STAGES
     assert not pipeline.state()["tracking"]
+
+
+def test_a_pipeline_that_is_warm_loads_and_makes_nothing_more(
+    model: HybridModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, cold, frames = Pipeline(model, size=SIZE, light="loop"), Pipeline(model, size=SIZE, light="loop"), []
+    monkeypatch.setattr(rasterise, "_loaded", set())
+    pipeline.warm_up()
+    loaded = set(rasterise._loaded)
+    assert len(loaded) == 2
+    monkeypatch.setattr("narrate_stream.laying.Creases", None)
+    monkeypatch.setattr(rasterise.wp, "load_module", None)
+    for i, moved in enumerate((turned(yaw=0), turned(yaw=10))):
+        frames.append(pipeline.play(frame(i), moved).image)
+    monkeypatch.undo()
+    for i, moved in enumerate((turned(yaw=0), turned(yaw=10))):  # and nothing of it is to be seen
+        assert np.array_equal(cold.play(frame(i), moved).image, frames[i])
 
 
 def test_a_script_moves_the_avatar_and_ends_where_it_began(model: HybridModel) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import warp as wp
@@ -33,6 +34,10 @@ class Picture:
     x: np.ndarray
     y: np.ndarray
     fringe: dict[int, np.ndarray]
+    covered: np.ndarray | None = None
+    whole: np.ndarray | None = None
+    part: np.ndarray | None = None
+    seen: np.ndarray | None = None
 
 
 def soup(seed: int, count: int = 60) -> Scene:
@@ -49,32 +54,42 @@ def soup(seed: int, count: int = 60) -> Scene:
     return Scene(screen, source, np.arange(count * 3).reshape(-1, 3), opaque, alpha)
 
 
-def kernel(scene: Scene, device: str, bands: int = 1) -> Picture:
-    """What the product's kernel draws."""
+def kernel(scene: Scene, device: str, bands: int = 1, before: Scene | None = None) -> Picture:
+    """What the product's kernel draws, into buffers in which the scene `before` was drawn."""
 
     def array(a: np.ndarray, dtype: object) -> wp.array:
         return wp.array(np.ascontiguousarray(a), dtype=dtype, device=device)
 
-    n = len(scene.triangles)
-    given = [array(scene.screen.astype(np.float32), wp.vec3), array(scene.source.astype(np.float32), wp.vec3),
-             array(scene.triangles.astype(np.int32), wp.vec3i), array(scene.opaque.astype(np.uint8), wp.uint8),
-             array(scene.alpha, wp.uint8)]  # fmt: skip
-    core, fringe = (wp.zeros(W * H, dtype=wp.int64, device=device) for _ in range(2))
-    x, y = (wp.zeros(W * H, dtype=float, device=device) for _ in range(2))
-    pixel, at = wp.zeros(W * H, dtype=int, device=device), wp.zeros(W * H, dtype=wp.vec3, device=device)
+    def empty(shape: object, dtype: object) -> wp.array:
+        return wp.zeros(shape, dtype=dtype, device=device)
+
+    keys = [empty(W * H, wp.int64) for _ in range(2)]
+    x, y = (wp.full(W * H, -1.0, dtype=float, device=device) for _ in range(2))
+    out = [empty(W * H, wp.uint8), x, y, empty((W * H, 2), wp.int16), empty(W * H, wp.uint16)]
+    seen, pixel, at = empty((4, 8), wp.uint8), empty(W * H, int), empty(W * H, wp.vec3)
     found: dict[int, np.ndarray] = {}
-    edges = np.linspace(0, H, bands + 1).astype(int)
-    for first, last in itertools.pairwise(edges):
-        setup = wp.zeros(n, dtype=wp.mat33, device=device)
-        count = wp.zeros(1, dtype=int, device=device)
-        ends = [W, int(first), int(last)]
-        rasterise.launch(rasterise.depth_pass, n, [*given, *ends, setup, core, fringe], device)
-        rest = [core, fringe, setup, W, int(first), x, y, count, pixel, at]
-        rasterise.launch(rasterise.resolve_pass, W * int(last - first), rest, device)
-        start = int(first) * W
-        part = slice(start, start + int(count.numpy()[0]))
-        found.update(zip(pixel.numpy()[part].tolist(), at.numpy()[part], strict=True))
-    return Picture(x.numpy().reshape(H, W), y.numpy().reshape(H, W), found)
+    for drawn in [scene] if before is None else [before, scene]:
+        found.clear()
+        seen.zero_()
+        n = len(drawn.triangles)
+        given = [array(drawn.screen.astype(np.float32), wp.vec3), array(drawn.source.astype(np.float32), wp.vec3),
+                 array(drawn.triangles.astype(np.int32), wp.vec3i), array(drawn.opaque.astype(np.uint8), wp.uint8),
+                 array(drawn.alpha, wp.uint8)]  # fmt: skip
+        for first, last in itertools.pairwise(np.linspace(0, H, bands + 1).astype(int).tolist()):
+            setup, count, rows = empty(n, wp.mat33), empty(1, int), [W, first, last]
+            runs = -(-n // rasterise.TRIANGLES), -(-W * (last - first) // rasterise.PIXELS)
+            rasterise.launch(rasterise.depth_pass, runs[0], [*given, *rows, setup, *keys], device)
+            rasterise.launch(
+                rasterise.resolve_pass,
+                runs[1],
+                [setup, *keys, *rows, *out, seen, wp.vec2(8 / 32, 4 / 32), count, pixel, at],
+                device,
+            )
+            span = slice(first * W, first * W + int(count.numpy()[0]))
+            found.update(zip(pixel.numpy()[span].tolist(), at.numpy()[span], strict=True))
+    covered, x, y, whole, part = (a.numpy() for a in out)
+    shape = (H, W)
+    return Picture(x.reshape(shape), y.reshape(shape), found, covered.reshape(shape), whole, part, seen.numpy())
 
 
 def reference(scene: Scene) -> tuple[Picture, np.ndarray]:
@@ -131,6 +146,34 @@ def test_the_kernel_draws_what_the_reference_draws(seed: int, bands: int, device
         assert (p in drawn.fringe) == (p in wanted.fringe), divmod(p, W)
         assert drawn.fringe[p][:2] == pytest.approx(wanted.fringe[p][:2], abs=2e-3)
         assert drawn.fringe[p][2] == pytest.approx(np.clip(wanted.fringe[p][2], 0, 1), abs=1e-3)
+
+
+def test_a_picture_leaves_no_trace_in_the_next(device: str) -> None:
+    after, alone = kernel(soup(1, 20), device, 2, before=soup(2, 20)), kernel(soup(1, 20), device, 2)
+    assert (kernel(soup(2, 20), device).x >= 0)[alone.x < 0].mean() > 0.1
+    for name in ("x", "y", "covered", "whole", "part", "seen"):
+        assert np.array_equal(getattr(after, name), getattr(alone, name)), name
+    assert np.array_equal(alone.covered > 0, alone.x >= -0.9)
+    assert after.fringe.keys() == alone.fringe.keys()
+
+
+def test_the_blocks_that_are_seen_are_those_of_core_and_fringe(device: str) -> None:
+    drawn = kernel(soup(4, 9), device, 2)
+    at = np.concatenate([np.stack([drawn.x, drawn.y], -1)[drawn.covered > 0], [a[:2] for a in drawn.fringe.values()]])
+    wanted = np.zeros((4, 8), np.uint8)
+    wanted[((at[:, 1] + 0.5) / 8).astype(int), ((at[:, 0] + 0.5) / 4).astype(int)] = 1
+    assert 0 < wanted.sum() < wanted.size
+    assert np.array_equal(drawn.seen, wanted)
+
+
+def test_the_fixed_point_is_the_one_that_remap_takes(device: str) -> None:
+    drawn = kernel(soup(3), device)
+    whole, part = cv2.convertMaps(np.maximum(drawn.x, 0), np.maximum(drawn.y, 0), cv2.CV_16SC2)
+    ours = drawn.whole.reshape(H, W, 2).astype(int) * 32 + np.stack(np.divmod(drawn.part.reshape(H, W), 32)[::-1], -1)
+    opencv = whole.astype(int) * 32 + np.stack(np.divmod(part, 32)[::-1], -1)
+    assert (opencv[..., 0] % 32).std() > 5
+    assert np.abs(ours - opencv).max() <= 1  # a half is rounded up here and to even there
+    assert (ours == opencv).mean() > 0.99
 
 
 def grid(step: float, shift: float, turn: float) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,6 +101,8 @@ def run(
         make_thumbnail=make_thumbnail,
     )
     make_avatar({}).close()  # kernels are compiled now, and a light that is wrong is told now
+    gc.collect()
+    gc.freeze()  # what is here stays: to look through all of it again would hold every thread for a tenth of a second
 
     def ready(url: str) -> None:
         say(f"serving {', '.join(models)} at {url} (Ctrl-C stops)")
@@ -131,7 +134,7 @@ def avatar_maker(
         name = options.get("model") or first
         if name not in models:
             raise NarrateError(f"there is no model {name!r} here; there is {', '.join(models)}")
-        avatar: Avatar = Pipeline(
+        avatar = Pipeline(
             models[name],
             driver=MeshDriver(),
             transfer=transfer,
@@ -141,6 +144,7 @@ def avatar_maker(
             idle=idle,
             device=device,
         )
+        avatar.warm_up()
         return avatar
 
     return make_avatar

@@ -22,6 +22,7 @@ from narrate_stream.kernels.light import (
     sky_seen,
 )
 
+RUN = wp.constant(64)  # texels a thread lights: see `rasterise.PIXELS`
 TILTED = wp.constant(0.2)  # tangent of the tilt by which slopes of light are measured
 SELF_LIT = wp.constant(0.03)  # shading by the person itself, about
 SLIGHTEST = wp.constant(1.0e-6)  # bend, squared, that is none
@@ -33,7 +34,7 @@ class Texel:
     tangent: of skin and of hair, unit; lobes: of the broad and the sharp highlight, of hair and of the environment's
     mirror image; transfer, radiosity: see `shading.Atlas`, but for the cosine, which the sky brings; dark: what
     highlights are multiplied with, since the map multiplies the albedo; corner, by: the vertices whose bend it takes,
-    and how much of each; none: -1.
+    and how much of each; none: -1; block: of the atlas, in which it lies (`renderer.BLOCKS`).
 
     One structure, not an array for each of its fields: a texel's numbers lie side by side in memory."""
 
@@ -47,6 +48,7 @@ class Texel:
     dark: wp.vec3
     corner: wp.vec3i
     by: wp.vec3
+    block: int
 
 
 TEXEL: Any = Texel.numpy_dtype()  # type: ignore[attr-defined]
@@ -79,26 +81,28 @@ def diffuse(part: PartLight, planes: wp.array2d(dtype=wp.uint8), i: int, texel: 
     return light
 
 
-@wp.kernel
-def texel_pass(
-    texels: wp.array(dtype=Texel),
+@wp.struct
+class Shone:
+    """Shading, and highlights on top of it."""
+
+    light: wp.vec3
+    shine: wp.vec3
+
+
+@wp.func
+def lit(
+    i: int,
+    texel: Texel,
     planes: wp.array2d(dtype=wp.uint8),
     residual: wp.array(dtype=Colours9),
     part: PartLight,
-    bend: wp.array(dtype=wp.vec3),
-    below: wp.array(dtype=wp.vec3),
-    thrown: wp.array(dtype=wp.vec3),
-    out: wp.array(dtype=wp.vec3),
-):
-    """out[place] = below[place] + weight * (sky + lamps + highlights / albedo); planes (n, A): horizons, bytes;
-    residual (n,): what F_R adds, or none (0,); thrown[0]: what all the texels throw on one another."""
-    i = wp.tid()
-    texel = texels[i]
+    bend: wp.vec3,
+) -> Shone:
+    """The light on texel i, as bent."""
     n = texel.normal
     light = wp.max(part.sky * texel.transfer, wp.vec3(0.0, 0.0, 0.0))
-    bend_here = bend_of(bend, texel.corner, texel.by)
-    if wp.dot(bend_here, bend_here) > SLIGHTEST:
-        n = bent(texel.normal, bend_here)
+    if wp.dot(bend, bend) > SLIGHTEST:
+        n = bent(texel.normal, bend)
         left = sky_left(part.sky, texel.normal, light)
         light += wp.cw_mul(sky_seen(part.sky, n) - sky_seen(part.sky, texel.normal), left)
     viewer = wp.vec3(part.rotation[2, 0], part.rotation[2, 1], part.rotation[2, 2])
@@ -114,8 +118,38 @@ def texel_pass(
         light = wp.max(light + learned(residual[i], part.whole), wp.vec3(0.0, 0.0, 0.0))
     if part.mirrors > 0:
         shine += mirrored(part.mirror, part.rotation * n) * texel.lobes[3]
-    wp.atomic_add(thrown, 0, wp.cw_mul(light, texel.radiosity) * texel.weight)
-    out[texel.place] = below[texel.place] + (light + wp.cw_mul(shine, texel.dark)) * texel.weight
+    out = Shone()
+    out.light = light
+    out.shine = shine
+    return out
+
+
+@wp.kernel
+def texel_pass(
+    texels: wp.array(dtype=Texel),
+    planes: wp.array2d(dtype=wp.uint8),
+    residual: wp.array(dtype=Colours9),
+    part: PartLight,
+    bend: wp.array(dtype=wp.vec3),
+    seen: wp.array(dtype=wp.uint8),
+    below: wp.array(dtype=wp.vec3),
+    thrown: wp.array(dtype=wp.vec3),
+    out: wp.array(dtype=wp.vec3),
+):
+    """out[place] = below[place] + weight * (sky + lamps + highlights / albedo), where the block is `seen` or lights
+    others; planes (n, A): horizons, bytes; residual (n,): what F_R adds, or none (0,); thrown[0]: what all the texels
+    throw on one another."""
+    i = wp.tid() * RUN
+    end = wp.min(i + RUN, texels.shape[0])
+    total = wp.vec3(0.0, 0.0, 0.0)
+    while i < end:
+        texel = texels[i]
+        if seen[texel.block] != wp.uint8(0) or texel.radiosity[0] + texel.radiosity[1] + texel.radiosity[2] > 0.0:
+            got = lit(i, texel, planes, residual, part, bend_of(bend, texel.corner, texel.by))
+            total += wp.cw_mul(got.light, texel.radiosity) * texel.weight
+            out[texel.place] = below[texel.place] + (got.light + wp.cw_mul(got.shine, texel.dark)) * texel.weight
+        i += 1
+    wp.atomic_add(thrown, 0, total)
 
 
 @wp.kernel
@@ -124,14 +158,21 @@ def own_pass(
     own: Vector9,
     room: wp.mat33,
     bend: wp.array(dtype=wp.vec3),
+    seen: wp.array(dtype=wp.uint8),
     below: wp.array(dtype=wp.vec3),
     out: wp.array(dtype=wp.vec3),
 ):
-    """out[place] = below[place] + weight * by how much the portrait's own light changes on a part turned by `room`."""
-    texel = texels[wp.tid()]
-    now = bent(texel.normal, bend_of(bend, texel.corner, texel.by))
-    change = own_change(own, room, texel.normal, now) * texel.weight
-    out[texel.place] = below[texel.place] + wp.vec3(change, change, change)
+    """out[place] = below[place] + weight * by how much the portrait's own light changes on a part turned by `room`,
+    where the block is `seen`."""
+    i = wp.tid() * RUN
+    end = wp.min(i + RUN, texels.shape[0])
+    while i < end:
+        texel = texels[i]
+        if seen[texel.block] != wp.uint8(0):
+            now = bent(texel.normal, bend_of(bend, texel.corner, texel.by))
+            change = own_change(own, room, texel.normal, now) * texel.weight
+            out[texel.place] = below[texel.place] + wp.vec3(change, change, change)
+        i += 1
 
 
 @wp.kernel

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,9 +62,7 @@ def cross_matrix(v: Floats) -> Floats:
 def turned_by_weight(points: Floats, weight: Floats, rotation: Floats) -> Floats:
     """(N, 3) points turned about the origin by the fraction `weight` (N,) of a rotation's angle (Rodrigues'
     formula)."""
-    from scipy.spatial.transform import Rotation
-
-    vector = Rotation.from_matrix(rotation).as_rotvec()
+    vector = cv2.Rodrigues(np.asarray(rotation, np.float64))[0].ravel()
     angle = float(np.linalg.norm(vector))
     if angle < 1e-9:
         return np.array(points)

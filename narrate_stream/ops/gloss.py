@@ -8,6 +8,7 @@ Convention: as `ops.lighting`; tables are by encoded normal or, for hair, by enc
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def lobes(directions: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any], softn
 def widths(softness: float) -> tuple[float, float, float]:
     """GGX alpha of the broad and of the sharp lobe, and the hair's band, radians, for a lamp of this softness."""
     spread = 0.5 * area_spread(softness)  # the half vector turns half as far
-    return float(np.hypot(BROAD, spread)), float(np.hypot(SHARP, spread)), float(np.hypot(STRAND, spread))
+    return math.hypot(BROAD, spread), math.hypot(SHARP, spread), math.hypot(STRAND, spread)
 
 
 def highlight(lighting: Lighting, n: NDArray[Any], oil: float = 0.3) -> NDArray[np.float64]:
@@ -58,8 +59,8 @@ def lobe_cosines(n: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any]) -> tupl
 def half_vector(d: NDArray[Any], viewer: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
     """(3,) half way between light and viewer, and Fresnel's share there."""
     half = np.asarray(d, np.float64) + viewer
-    half /= np.linalg.norm(half) + 1e-9
-    return half, F0 + GRAZING * (1 - F0) * (1 - float(np.clip(half @ viewer, 0, 1))) ** 5
+    half /= math.sqrt(half @ half) + 1e-9
+    return half, F0 + GRAZING * (1 - F0) * (1 - min(max(float(half @ viewer), 0.0), 1.0)) ** 5
 
 
 def ggx(
@@ -83,7 +84,7 @@ def strands(t: NDArray[Any], d: NDArray[Any], viewer: NDArray[Any], width: float
 
 def facing(d: NDArray[Any], viewer: NDArray[Any]) -> float:
     """How much of the band on hair is left for a light in direction d (3,): less from behind the strand."""
-    return AROUND + (1 - AROUND) * float(np.clip(np.dot(d, viewer), 0, 1))
+    return AROUND + (1 - AROUND) * min(max(float(np.dot(d, viewer)), 0.0), 1.0)
 
 
 def sheen(lighting: Lighting, n: NDArray[Any]) -> NDArray[np.float64]:

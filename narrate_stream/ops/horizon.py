@@ -10,6 +10,7 @@ elevation is the angle over that plane toward the viewer, radians, -pi/2 .. pi/2
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -31,7 +32,7 @@ def encoded(elevation: NDArray[Any]) -> NDArray[np.uint8]:
 
 def horizon_toward(count: int, d: NDArray[Any]) -> tuple[int, int, float]:
     """The two of `count` planes of horizons beside direction d (3,), and the second one's share."""
-    turn = float(np.arctan2(d[1], d[0])) / (2 * np.pi) * count % count
+    turn = math.atan2(d[1], d[0]) / (2 * math.pi) * count % count
     first = int(turn) % count
     return first, (first + 1) % count, turn - int(turn)
 
@@ -53,10 +54,10 @@ def rise(d: NDArray[Any], radius: float, count: int = AZIMUTHS) -> tuple[int, in
     """Planes first and second, steps a and b, and above: over horizons of bytes p that light has `risen` to
     above + a p[first] + b p[second]."""
     first, second, share = horizon_toward(count, d)
-    elevation = float(np.arctan2(d[2], np.hypot(d[0], d[1])))
+    elevation = math.atan2(d[2], math.hypot(d[0], d[1]))
     scale = 0.5 / max(radius, SHARPEST)
-    step = -scale * np.pi / 255
-    return first, second, ((1 - share) * step, share * step), (elevation + np.pi / 2) * scale + 0.5
+    step = -scale * math.pi / 255
+    return first, second, ((1 - share) * step, share * step), (elevation + math.pi / 2) * scale + 0.5
 
 
 def smooth(t: Array) -> Array:
