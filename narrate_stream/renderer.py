@@ -271,13 +271,13 @@ class Renderer:
 
 
 def faded(model: HybridModel, framing: Framing) -> NDArray[np.uint8]:
-    """The atlas' matte, fading where the canvas ends inside the frame."""
+    """The atlas' matte, fading where the canvas ends inside the frame; no part of the head does, which moves."""
     w, h = model.canvas
     staying = framing.staying((w, h), np.arange(w, dtype=np.float64), np.arange(h, dtype=np.float64))
     if staying.min() >= 1:
         return model.alpha
     matte = model.alpha.copy()
-    matte[:h] = matte[:h] * staying + 0.5
+    matte[:h] = matte[:h] * np.maximum(staying, model.surface[:h, :, 2] / 255) + 0.5
     return matte
 
 
