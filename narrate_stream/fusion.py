@@ -85,7 +85,9 @@ def over_backdrop(model: HybridModel, framing: Framing) -> Image:
         whole = resampled(model.backdrop, bx, by)
         staying = framing.staying((cw, ch), x, y)[..., None]
         if staying.min() < 1:
-            cover = framed(np.repeat(model.alpha[:ch, :, None], 3, -1), framing)[..., :1] / 255
+            both = np.dstack([model.alpha[:ch], model.surface[:ch, :, 2], model.alpha[:ch]])
+            cover, head = np.split(framed(np.ascontiguousarray(both), framing)[..., :2] / 255, 2, -1)
+            staying = np.maximum(staying, head)
             mixed = outskirts.behind(plate.astype(np.float64), whole.astype(np.float64), cover, staying)
             plate = np.where(staying < 1, np.clip(mixed + 0.5, 0, 255), plate).astype(np.uint8)
         return np.where((inside & (person.max(-1) > 0))[..., None], plate, whole)

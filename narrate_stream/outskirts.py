@@ -35,15 +35,17 @@ def share(
     return np.asarray(np.outer(along[1], along[0]))
 
 
-def faded(alpha: NDArray[np.uint8], canvas: tuple[int, int], staying: Callable[..., F64]) -> NDArray[np.uint8]:
-    """The atlas' matte (h, w), whose first rows are the canvas (W, H), fading where that ends inside the frame;
-    `staying`: `share` of canvas, columns and rows."""
+def faded(
+    alpha: NDArray[np.uint8], head: NDArray[np.uint8], canvas: tuple[int, int], staying: Callable[..., F64]
+) -> NDArray[np.uint8]:
+    """The atlas' matte (h, w), whose first rows are the canvas (W, H), fading where that ends inside the frame; no part
+    of the `head` (h, w) does, which moves. `staying`: `share` of canvas, columns and rows."""
     w, h = canvas
     kept = staying(canvas, np.arange(w, dtype=np.float64), np.arange(h, dtype=np.float64))
     if kept.min() >= 1:
         return alpha
     matte = alpha.copy()
-    matte[:h] = matte[:h] * kept + 0.5
+    matte[:h] = matte[:h] * np.maximum(kept, head[:h] / 255) + 0.5
     return matte
 
 

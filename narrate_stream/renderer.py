@@ -143,7 +143,7 @@ class Renderer:
         self.texture_scale = k
         h, w = model.alpha.shape
         size = (w, h) if k >= 0.999 else (max(1, round(w * k)), max(1, round(h * k)))
-        matte = outskirts.faded(model.alpha, model.canvas, framing.staying)
+        matte = outskirts.faded(model.alpha, model.surface[..., 2], model.canvas, framing.staying)
         self.texture, self.albedo, self.alpha = (shrunk(a, size) for a in (model.texture, model.albedo, matte))
         self._beside = neighbours(model, k)
         self._allocate()

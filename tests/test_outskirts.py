@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from narrate_stream.bundle import HybridModel
 from narrate_stream.outskirts import FADE, behind
-from narrate_stream.renderer import Framing
+from narrate_stream.renderer import Framing, faded
 
 CANVAS = 200, 100
 
@@ -35,3 +36,14 @@ def test_person_over_what_is_behind_is_the_photograph(cover: float) -> None:
     seen = cover * person + (1 - cover) * plate
     again = a * f * person + (1 - a * f) * behind(plate, person, a, f)
     assert again == pytest.approx(seen, abs=1e-6)
+
+
+def test_no_part_of_the_head_fades(model: HybridModel) -> None:
+    """A frame that shows much more than the canvas, on all sides."""
+    w, h = model.canvas
+    matte = faded(model, Framing(1.0, 50.0, 50.0, (w + 100, h + 100)))[:h]
+    head = (model.surface[:h, :, 2] == 255) & (model.alpha[:h] == 255)
+    assert (matte[head] == 255).all()
+    body = (model.surface[:h, :, 2] == 0) & (model.alpha[:h] == 255)
+    assert (matte[-1][body[-1]] < 5).all()
+    assert body[-1].any()
