@@ -18,6 +18,7 @@ INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 TEETH_UPPER = (0.43, 0.34, 0.38, 0.36, 0.34, 0.42)  # half the arch, middle outward: seen widths in cm
 TEETH_LOWER = (0.27, 0.30, 0.34, 0.35, 0.36, 0.44)
+EYE_GLOSS = 0.0  # what an eye mirrors are its catchlights; a lobe as wide as skin's would lie on it like mist
 UNDER_LID = 0.18  # eye widths that the ball goes on behind the upper lid, beyond what it does below
 TO_NOSE, TO_TEMPLE = 0.28, 0.12  # the same toward the nose, where a turn looks far behind the lids' corner, and aside
 OPEN_MOUTH, WIDE_MOUTH = 0.07, 0.4  # inner opening over width: teeth show; the whole inside shows
@@ -74,9 +75,9 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     inner, outer = (max(1, int(k * width)) for k in (TO_NOSE, TO_TEMPLE))
     shell = cv2.dilate(shell, np.ones((1, inner + outer + 1), np.uint8), anchor=(inner if right else outer, 0))
     shell = np.asarray(cv2.GaussianBlur(shell, (0, 0), 0.7), np.float32)
-    ball = Cell(f"{name} eyeball", colour, shell, origin, 0.5)
+    ball = Cell(f"{name} eyeball", colour, shell, origin, EYE_GLOSS)
     disc, cover = iris(patch, sure, centre - origin, radius)
-    return ball, Cell(f"{name} iris", disc, cover, origin, 0.9)
+    return ball, Cell(f"{name} iris", disc, cover, origin, EYE_GLOSS)
 
 
 def sclera(patch: Array, white: NDArray[np.bool_], opening: NDArray[np.bool_], outline: F64) -> Array:
