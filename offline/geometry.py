@@ -143,6 +143,7 @@ def build_surface(
     given, sure = detail_at(detail, (mw, mh))
     blended = unit_vectors(normal + (given - normal) * sure[..., None])
     joined = integrate(blended, z, *prior_weights(z, face, cover, unit, sure), small, blur=RESOLVED / unit)
+    joined *= np.exp(np.log(z / joined)[face].mean())  # as far away as the landmarks say: normals do not know
     joined = with_throat(joined, face, below, cover, unit)
     joined = np.where(behind, template, joined)  # a step that no smoothness bridges
     joined = np.where(held | face, joined, cv2.GaussianBlur(nearest_fill(joined, held | face, middle), (0, 0), 2.0))

@@ -99,6 +99,7 @@ def test_the_whole_relief_follows_believed_normals() -> None:
     change = found.z - base.z
     rise = change[r < 0.5].mean() - change[(r > 3.8) & (r < 4.2) & base.face].mean()
     assert rise == pytest.approx(0.8 * (1 - np.exp(-((4.0 / 3.0) ** 2))), rel=0.1)
+    assert np.abs(change[base.face].mean()) < 0.02  # how far away the whole is the landmarks say
 
 
 def test_detail_of_any_resolution_is_taken() -> None:
