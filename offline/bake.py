@@ -16,6 +16,7 @@ from narrate_stream.ops.lighting import EXTENT, encode_normals, sh_basis
 from offline.geometry import Surface
 from offline.layers import INNER_LOWER, INNER_UPPER, LEFT_EYE, RIGHT_EYE, polygon_mask
 from offline.march import NOWHERE, highest
+from offline.multigrid import Membrane, solve
 from offline.relief import finer, relief_of, with_relief
 
 F64 = NDArray[np.float64]
@@ -80,17 +81,30 @@ def front_of(
     face = cv2.resize(surface.face.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
     z = cv2.resize(calmed(surface), size, interpolation=cv2.INTER_AREA)
     front = front_depth(mesh["vertices"], mesh["triangles"], surface.camera.unproject(pixels, -1.0))
-    skin = face & ~openings(marks * kx * w / alpha.shape[1], (size[1], size[0])) & (front < 0)
+    eyes, mouth = openings(marks * kx * w / alpha.shape[1], (size[1], size[0]))
+    skin = face & ~(eyes | mouth) & (front < 0)
     z[skin] = front[skin]
+    z = bridged(z, mouth)  # the lips' inner rims lie deep: teeth would lie in a gorge
     somebody = cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
     return pixels, z, skin, somebody
 
 
-def openings(marks: F64, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """(h, w) within the lids and between the lips, and a texel around."""
-    mouth = INNER_UPPER + INNER_LOWER[::-1]
-    inside = np.logical_or.reduce([polygon_mask(marks[list(ring)], shape) for ring in (RIGHT_EYE, LEFT_EYE, mouth)])
-    return np.asarray(cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+def openings(marks: F64, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(h, w) within the lids and (h, w) between the lips, each with a texel around."""
+    right, left, mouth = (
+        cv2.dilate(polygon_mask(marks[list(ring)], shape).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        for ring in (RIGHT_EYE, LEFT_EYE, INNER_UPPER + INNER_LOWER[::-1])
+    )
+    return right | left, mouth
+
+
+def bridged(z: F64, hole: NDArray[np.bool_]) -> F64:
+    """(h, w) z with a membrane over the `hole`, which hangs on what is around."""
+    if not hole.any():
+        return z
+    right, down, tie = np.ones(z.shape), np.ones(z.shape), np.where(hole, 1e-6, 1e3)
+    right[:, -1], down[-1] = 0, 0
+    return np.where(hole, solve(Membrane(right, down, tie), tie * z, z), z)
 
 
 def front_depth(vertices: F64, triangles: NDArray[np.int32], toward: F64) -> F64:

@@ -19,6 +19,7 @@ from offline.layers import LEFT_EYE, RIGHT_EYE, Cell, polygon_mask
 from offline.parts import smoothstep
 
 F64 = NDArray[np.float64]
+EYE_GLOSS = 0.0  # what an eye mirrors are its catchlights; a lobe as wide as skin's would lie on it like mist
 UNDER_LID = 0.18  # eye widths that the ball goes on behind the upper lid, beyond what it does below
 TO_NOSE, TO_TEMPLE = 0.28, 0.12  # the same toward the nose, where a turn looks far behind the lids' corner, and aside
 SKIN_NEAR = ((30, 29, 27, 28, 56), (110, 24, 23, 22, 26)), ((260, 259, 257, 258, 286), (339, 254, 253, 252, 256))
@@ -63,9 +64,9 @@ def eye_cells(image: Image, landmarks: F64, right: bool) -> tuple[Cell, Cell]:
     """(eyeball, iris) of one eye of a picture (H, W, 3) with landmarks (478, 3) px."""
     eye = found_eye(image, landmarks, right)
     name = "right" if right else "left"
-    ball = Cell(f"{name} eyeball", sclera(eye, white_of(image, landmarks, right)), shell(eye), eye.origin, 0.5)
+    ball = Cell(f"{name} eyeball", sclera(eye, white_of(image, landmarks, right)), shell(eye), eye.origin, EYE_GLOSS)
     disc, cover = iris(eye)
-    return ball, Cell(f"{name} iris", disc, cover, eye.origin, 0.9)
+    return ball, Cell(f"{name} iris", disc, cover, eye.origin, EYE_GLOSS)
 
 
 def found_eye(image: Image, landmarks: F64, right: bool) -> Eye:

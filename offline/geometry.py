@@ -30,6 +30,8 @@ THICKNESS = 11.0  # cm: how far hair comes forward of the plane of the silhouett
 NECK_BELOW = -44.0  # degrees of elevation seen from the middle of the head: under the chin
 MIXED = 5  # map pixels beside the jaw in which the depth map mixes jaw and neck
 THROAT = 0.7, 2.0  # cm from the jaw over which the depth map is believed again
+TIE = 4.0  # cm over which the coarse depth holds the integrated one: nearer by, the normals know better
+RESOLVED = 0.2  # cm (sigma) over which F_N's normals are averages, one pixel of its window: measured on kit heads
 CHEST = 6.5  # cm: neck and chest, which stay behind the chin
 
 
@@ -140,7 +142,8 @@ def build_surface(
     normal = without_crease(coarse_normals(z, face, face_n, small), face, below)
     given, sure = detail_at(detail, (mw, mh))
     blended = unit_vectors(normal + (given - normal) * sure[..., None])
-    joined = integrate(blended, z, *prior_weights(z, face, cover, unit, sure), small)
+    joined = integrate(blended, z, *prior_weights(z, face, cover, unit, sure), small, blur=RESOLVED / unit)
+    joined *= np.exp(np.log(z / joined)[face].mean())  # as far away as the landmarks say: normals do not know
     joined = with_throat(joined, face, below, cover, unit)
     joined = np.where(behind, template, joined)  # a step that no smoothness bridges
     joined = np.where(held | face, joined, cv2.GaussianBlur(nearest_fill(joined, held | face, middle), (0, 0), 2.0))
@@ -243,11 +246,11 @@ def without_crease(normal: F64, face: NDArray[np.bool_], below: NDArray[np.bool_
 
 
 def prior_weights(z: F64, face: NDArray[np.bool_], cover: Array, unit: float, sure: F64) -> tuple[F64, F64]:
-    """(prior weight, belief in normals), each (h, w): the coarse depth rules at jumps and, where no better normals are
-    given (`sure` (h, w), 0..1), outside the face."""
+    """(prior weight, belief in normals), each (h, w): the coarse depth rules at jumps outside the face and, where no
+    better normals are given (`sure` (h, w), 0..1), all of what is not well inside the face."""
+    inner = cv2.erode(face.astype(np.uint8), np.ones((5, 5))) > 0
     jump = np.maximum(np.abs(cv2.Laplacian(z, cv2.CV_64F)), np.hypot(np.gradient(z, axis=0), np.gradient(z, axis=1)))
-    broken = cv2.dilate((jump > 6 * unit).astype(np.uint8), np.ones((3, 3))) > 0
-    border = cv2.erode(face.astype(np.uint8), np.ones((5, 5))) == 0
-    weight = np.where(broken, 1.0, np.where(border, (1 - sure) ** 2 + 0.02, 0.004))
+    broken = (cv2.dilate((jump > 6 * unit).astype(np.uint8), np.ones((3, 3))) > 0) & ~inner
+    weight = np.where(broken, 1.0, np.where(inner, 0.0, (1 - sure) ** 2) + (unit / TIE) ** 2)
     belief = np.where(broken, 0.02, 1.0) * np.where(cover > 0.5, 1, 0.05)
     return weight, belief

@@ -7,6 +7,7 @@ gradients with a multigrid preconditioner.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,25 +47,45 @@ def slopes(normals: F64, camera: Camera | None, unit: float, steepest: float) ->
 
 
 def integrate(
-    normals: F64, prior: F64, weight: F64, edges: F64, camera: Camera | None, unit: float = 1.0, steepest: float = 6.0
+    normals: F64,
+    prior: F64,
+    weight: F64,
+    edges: F64,
+    camera: Camera | None,
+    unit: float = 1.0,
+    steepest: float = 6.0,
+    blur: float = 0.0,
 ) -> F64:
     """(H, W) depth z whose gradients follow `normals` (H, W, 3), held to `prior` z (H, W) by `weight` (H, W).
 
-    edges (H, W), 0..1, is how far the normals are believed at a pixel: 0 across discontinuities (nose, lips,
-    silhouette), where only the prior joins the two sides. Raises ValueError when no pixel has a weight.
+    edges (H, W), 0..1, is how far the normals are believed at a pixel: 0 across discontinuities (silhouette, hair),
+    where only the prior joins the two sides. blur: pixels (sigma) over which the normals are averages; the mean normal
+    of a narrow steep place, such as a nose's wing, is not steep enough, and with a blur normals only tell by how much
+    the surface departs from the prior as it looks through the same blur. Raises ValueError when no pixel has a weight.
     """
     if not (weight > 0).any():
         raise ValueError("integration needs a depth prior somewhere")
-    gx, gy = slopes(normals, camera, unit, steepest)
     target = np.log(-prior) if camera is not None else prior
+    gx, gy = slopes(normals, camera, unit, steepest)
+    own_x, own_y = np.zeros_like(target), np.zeros_like(target)
+    if blur > 0:
+        bx, by = slopes(blurred(normals_from_depth(prior, camera, unit), blur), camera, unit, steepest)
+        gx, gy = gx - bx, gy - by
+        own_x[:, :-1], own_y[:-1] = np.diff(target, axis=1), np.diff(target, axis=0)
     right, down, flow_x, flow_y = (np.zeros_like(target) for _ in range(4))
     right[:, :-1] = np.minimum(edges[:, 1:], edges[:, :-1]) ** 2
     down[:-1] = np.minimum(edges[1:], edges[:-1]) ** 2
-    flow_x[:, :-1] = right[:, :-1] * (gx[:, 1:] + gx[:, :-1]) / 2
-    flow_y[:-1] = down[:-1] * (gy[1:] + gy[:-1]) / 2
+    flow_x[:, :-1] = right[:, :-1] * ((gx[:, 1:] + gx[:, :-1]) / 2 + own_x[:, :-1])
+    flow_y[:-1] = down[:-1] * ((gy[1:] + gy[:-1]) / 2 + own_y[:-1])
     tie = weight + 1e-9
     wanted = tie * target - flow_x - flow_y
     wanted[:, 1:] += flow_x[:, :-1]
     wanted[1:] += flow_y[:-1]
     z = solve(Membrane(right, down, tie), wanted, target)
     return np.asarray(-np.exp(z) if camera is not None else z)
+
+
+def blurred(normals: F64, sigma: float) -> F64:
+    """(H, W, 3) unit normals averaged over `sigma` pixels."""
+    mean = cv2.GaussianBlur(normals, (0, 0), sigma)
+    return np.asarray(mean / (np.linalg.norm(mean, axis=-1, keepdims=True) + 1e-12))

@@ -115,3 +115,9 @@ def test_shut_lids_hide_it(model: HybridModel, renderer: Renderer) -> None:
         motion = retarget(shut, 1 / 30)
     open_light, shut_light = (added(model, renderer(m), sun(0, 5)).sum() for m in (still_motion(), motion))
     assert shut_light < 0.1 * open_light
+
+
+def test_an_eye_mirrors_nothing_but_its_catchlights(model: HybridModel) -> None:
+    for side in (1, 2):
+        for x, y, w, h in eye_boxes(model, side)[:, :4].astype(int):
+            assert (model.surface[y : y + h, x : x + w, 3] == 0).all()  # with a lobe of skin's width irises turn grey

@@ -11,7 +11,7 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.errors import LightError
 from narrate_stream.ops.lighting import Lighting, direction, preset
 from narrate_stream.renderer import GBuffer
-from offline.evaluate.consistency import Moment, Stand, Track, evaluate_consistency, orbiting, turning
+from offline.evaluate.consistency import Moment, Stand, Track, evaluate_consistency, orbiting, over, turning
 from offline.evaluate.posed import Pose
 from offline.evaluate.truth import Light, light_of
 from tests.toy_model import sphere, toy_model
@@ -141,3 +141,9 @@ def test_the_built_in_portrait(model: HybridModel) -> None:
     assert list(found["live"]) == ["turn, sun:20,10", "orbit, sun:20,10", "mean"]
     assert 0.1 < found["live"]["mean"]["residual"] < 30
     assert said == ["astronaut, turn, sun:20,10", "astronaut, orbit, sun:20,10"]
+
+
+def test_a_highlight_counts_by_its_light_whatever_the_colour_of_the_skin() -> None:
+    red, grey = np.array([[0.57, 0.08, 0.07]]), np.full((1, 3), 0.24)
+    assert over(0.7 * red, red) == pytest.approx([0.7])
+    assert over(0.7 * red + 0.1, red) == pytest.approx(over(0.7 * grey + 0.1, grey))

@@ -7,7 +7,7 @@ import pytest
 
 from narrate_stream.ops import horizon
 from narrate_stream.ops.lighting import COSINE, ambient, direction, sh_basis
-from offline.bake import horizons
+from offline.bake import bridged, horizons
 
 FRONT = np.array([0.0, 0.0, 1.0], np.float32)
 
@@ -74,3 +74,12 @@ def test_open_transfer_is_lambert_and_a_wall_takes_its_share() -> None:
 def test_bytes_keep_elevations() -> None:
     angles = np.linspace(-np.pi / 2, np.pi / 2, 77)
     assert horizon.encoded(angles) / 255 * np.pi - np.pi / 2 == pytest.approx(angles, abs=np.pi / 255)
+
+
+def test_a_mouth_is_bridged_from_lip_to_lip() -> None:
+    y, x = np.mgrid[:20, :30].astype(np.float64)
+    lips = -50 + 0.1 * x - 0.05 * y
+    hole = (np.abs(x - 15) < 5) & (np.abs(y - 10) < 3)
+    found = bridged(np.where(hole, -53.0, lips), hole)
+    assert found == pytest.approx(lips, abs=0.01)  # a plane goes on as a plane, without the gorge
+    assert (bridged(lips, np.zeros_like(hole)) == lips).all()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from narrate_stream.ops.geometry import Camera
-from offline.integrate import integrate, normals_from_depth
+from offline.integrate import blurred, integrate, normals_from_depth
 
 N = 64
 UNIT = 0.1  # cm per pixel of the orthographic cases
@@ -176,3 +176,30 @@ def test_any_step_comes_back(camera: Camera | None, height: float, at: int, slop
     assert np.abs(solved - z).max() < 0.005 * np.ptp(z)
     across = integrate(n, np.where(weight > 0, z, z.mean()), weight, np.ones((N, N)), camera, UNIT)
     assert np.abs(across - z).max() > 0.05 * height  # believed everywhere, the normals smooth the step away
+
+
+def ridge() -> np.ndarray:
+    """z of a ridge 2 cm high whose flanks are as wide as three pixels."""
+    return 1.0 + np.tanh((7 - np.abs(X)) / 1.0) + 0.03 * Y * UNIT
+
+
+def test_a_ridge_seen_through_a_blur_keeps_its_height() -> None:
+    z = ridge()
+    prior = z + 0.8 * np.exp(-(X**2 + Y**2) / (2 * 14.0**2))  # knows the flanks, not how high all of it lies
+    dull = blurred(normals_from_depth(z, None, UNIT), 2.0)
+    given = dull, prior, np.full((N, N), 1e-5), np.ones((N, N)), None, UNIT
+    top, foot = np.abs(X[0]) < 2, (np.abs(X[0]) > 12) & (np.abs(X[0]) < 20)
+
+    def height(found: np.ndarray) -> float:
+        return float(found[:, top].mean() - found[:, foot].mean())
+
+    assert height(integrate(*given)) < 0.5 * TALL  # averaged normals are not steep enough
+    assert height(integrate(*given, blur=2.0)) == pytest.approx(height(z), rel=0.05)
+    assert abs(height(prior) - height(z)) > 0.1 * TALL
+
+
+def test_normals_that_are_the_priors_own_change_nothing() -> None:
+    z = bumpy()
+    own = blurred(normals_from_depth(z, CAMERA), 2.0)
+    solved = integrate(own, z, np.full((N, N), 1e-6), np.ones((N, N)), CAMERA, blur=2.0)
+    assert solved == pytest.approx(z, abs=1e-4)

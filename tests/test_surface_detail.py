@@ -10,9 +10,9 @@ import pytest
 
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera
-from offline.geometry import Detail, Surface, build_surface
+from offline.geometry import RESOLVED, Detail, Surface, build_surface
 from offline.headfit import MARKS, HeadFit, fit_head, head_stats
-from offline.integrate import normals_from_depth
+from offline.integrate import blurred, normals_from_depth
 
 SIZE = 256
 
@@ -46,11 +46,16 @@ def ridged() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     base = plain()
     rows = np.arange(base.z.shape[0])[:, None] * np.ones((1, base.z.shape[1]))
     # of the coarse depth itself: ridges are all that is new
-    z = cv2.GaussianBlur(base.z, (0, 0), 2.0) + 0.15 * np.sin(2 * np.pi * rows / 16)
+    z = base.z + 0.15 * np.sin(2 * np.pi * rows / 20)
     middle = base.camera.project(sitter()[0].points[[4, 50, 280]]).mean(0)
     y, x = np.mgrid[: z.shape[0], : z.shape[1]]
     patch = (np.abs(x - middle[0]) < 30) & (np.abs(y - middle[1]) < 30)
-    return normals_from_depth(z, base.camera), patch, z
+    return as_seen(z), patch, z
+
+
+def as_seen(z: np.ndarray) -> np.ndarray:
+    """The normals of a depth as a network sees them."""
+    return blurred(normals_from_depth(z, plain().camera), RESOLVED / plain().unit)
 
 
 def same(a: Surface, b: Surface) -> bool:
@@ -82,6 +87,19 @@ def test_depth_follows_believed_normals() -> None:
     assert change[inside].std() == pytest.approx(wanted[inside].std(), rel=0.25)
     far = cv2.dilate(patch.astype(np.uint8), np.ones((81, 81))) == 0
     assert np.abs(found.z - before.z)[far].max() < 0.3  # what is far from the patch stays in its place
+
+
+def test_the_whole_relief_follows_believed_normals() -> None:
+    base = plain()
+    y, x = np.mgrid[: base.z.shape[0], : base.z.shape[1]]
+    middle = base.camera.project(sitter()[0].points[[4, 50, 280]]).mean(0)
+    r = np.hypot(x - middle[0], y - middle[1]) * base.unit
+    z = base.z + 0.8 * np.exp(-((r / 3.0) ** 2))  # a face that bulges more
+    found = surface((as_seen(z), base.face.astype(np.float64)))
+    change = found.z - base.z
+    rise = change[r < 0.5].mean() - change[(r > 3.8) & (r < 4.2) & base.face].mean()
+    assert rise == pytest.approx(0.8 * (1 - np.exp(-((4.0 / 3.0) ** 2))), rel=0.1)
+    assert np.abs(change[base.face].mean()) < 0.02  # how far away the whole is the landmarks say
 
 
 def test_detail_of_any_resolution_is_taken() -> None:

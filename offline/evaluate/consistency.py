@@ -34,7 +34,7 @@ from narrate_stream.ops.colour import linear_from_srgb, linear_table
 from narrate_stream.ops.geometry import rotation_from_angles
 from narrate_stream.pipeline import seen_from, still_motion
 from narrate_stream.relighters import LightMapRelighter
-from narrate_stream.types import Image, View
+from narrate_stream.types import Array, Image, View
 from offline.evaluate.posed import Pose, Sitting, atlas_of
 from offline.evaluate.rays import Places
 from offline.evaluate.table import means
@@ -76,7 +76,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Track:
-    """The same P places over F frames, (F, P), or in one, (P,). Means over the colours: shading as shown and as physics
+    """The same P places over F frames, (F, P), or in one, (P,). All colours together: shading as shown and as physics
     has it; seen where the place is in sight; lit where nothing keeps light off it."""
 
     shown: F64
@@ -211,13 +211,19 @@ class Sight:
         return np.asarray(np.maximum(linear_table()[self.pose.gbuffer.base[self.pixel]], 1e-3), np.float64)
 
     def shown(self, core: Image) -> F64:
-        """(P,) the picture over its albedo, linear, mean of the colours."""
-        return self.where((linear_table()[core[self.pixel]] / self.albedo).mean(-1))
+        """(P,) the picture over its albedo."""
+        return self.where(over(linear_table()[core[self.pixel]], self.albedo))
 
     def shading(self, shone: Shone, bounce: F64) -> F64:
         """(P,) the same of the light that is `shone` (n) there, through the same tone curve."""
         picture = developed(self.albedo, self.pose.gloss[self._which], shone, bounce)
-        return self.where((linear_from_srgb(picture) / self.albedo).mean(-1))
+        return self.where(over(linear_from_srgb(picture), self.albedo))
+
+
+def over(picture: Array, albedo: F64) -> F64:
+    """(n,) linear pictures (n, 3) over albedo (n, 3): all colours together, since a highlight is not multiplied with
+    the albedo, and over a lip's little blue it would count seven times."""
+    return np.asarray(picture.sum(-1) / albedo.sum(-1), np.float64)
 
 
 def estimated_normals(networks: Networks, picture: Image, marks: F64, sight: Sight) -> F64:
