@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.limits import softly
 
 F64 = NDArray[np.float64]
@@ -32,6 +33,12 @@ MET, PARTED = 0.015, 0.14  # openings over the mouth's width: of a driver whose 
 DRAWN = 0.25  # of the mouth's width: the most by which lips that are parted in the portrait are drawn together
 UPPER_SHARE = 0.35  # of that the upper lip's
 STIR = 0.12  # of the mouth's width: what a speaking mouth opens and closes within a moment
+PLAIN, SMILE, PUCKER = 0.53, 0.36, 0.24  # eye distances: how wide mouths are, and can get in addition, or can lose
+DROPPED = 0.7  # of the mouth's width: how far a jaw that is dropped opens it
+GIVES_WAY = 0.5  # how much of the portrait's smile is lost to such a jaw, and to a mouth that is pursed
+STRETCH = 0.75, 1.5  # how much of a driver's opening there is in narrower and in wider mouths
+TYPICAL = 0.7  # of the way from a calm driver's mouth to most people's: where it rests
+AROUND = 0.12  # eye distances from the lips that the face goes along when they are moved
 MOMENT, RELEASE = 0.6, 2.0  # seconds: of that moment; until a mouth that stopped speaking is the portrait's own again
 
 
@@ -41,23 +48,98 @@ def mouth_opening(face: NDArray[np.floating[Any]]) -> float:
     return float(apart / max(float(np.linalg.norm(face[78] - face[308])), 1e-6))
 
 
+def mouth_width(face: NDArray[np.floating[Any]]) -> float:
+    """Corner to corner over the distance of the eyes' outer corners."""
+    return float(np.linalg.norm(face[61] - face[291]) / max(float(np.linalg.norm(face[33] - face[263])), 1e-6))
+
+
+def gaps(face: NDArray[np.floating[Any]]) -> F64:
+    """(9,) cm that the inner lips are apart, from corner to corner."""
+    return np.asarray(face[UPPER_LIP_INDEX, 1] - face[LOWER_LIP_INDEX, 1], np.float64)
+
+
+def with_lips(face: NDArray[np.floating[Any]]) -> F64:
+    """(468,) 0..1 how far places of a face go along when its lips are moved sideways or up: none from the nose on."""
+    lips = face[MOUTH_INDEX]
+    eyes = float(np.linalg.norm(face[33] - face[263]))
+    away = np.linalg.norm(face[:468, None, :2] - lips[None, :, :2], axis=-1).min(1) / (AROUND * eyes)
+    below = np.clip((face[2, 1] - face[:468, 1]) / max(float(face[2, 1] - face[0, 1]), 1e-6), 0, 1)
+    return np.asarray(np.exp(-away * away) * below, np.float64)
+
+
+def stretched(face: NDArray[np.floating[Any]], share: float, along: F64) -> F64:
+    """(468,) cm sideways by which the mouth gets `share` as wide."""
+    middle = (face[61, 0] + face[291, 0]) / 2
+    return np.asarray((share - 1) * (face[:468, 0] - middle) * along, np.float64)
+
+
+def relaxed(face: NDArray[np.floating[Any]]) -> F64:
+    """(478, 3) a driver's calmest face with the mouth as it most probably rests: shut, and nearly as wide and as far
+    below the nose as most people's. Of one who speaks or smiles through a whole clip no moment shows it."""
+    out, usual = face.astype(np.float64), canonical().landmarks
+    size = float(np.linalg.norm(face[33] - face[263]) / np.linalg.norm(usual[33] - usual[263]))
+    along, apart = with_lips(out), np.maximum(gaps(out), 0)
+    width = 1 + TYPICAL * (mouth_width(usual) / mouth_width(out) - 1)
+    seam, usually = (float(f[2, 1] - (f[13, 1] + f[14, 1]) / 2) for f in (out, usual))
+    down = TYPICAL * (size * usually - seam)
+    out[:468, 0] += stretched(out, width, along)
+    out[:468, 1] += Closing(out)(apart) - down * along
+    return out
+
+
+def composed(own: float, driver: float, dropped: float) -> float:
+    """Two widths of the mouth, -1 pursed .. 1 smiling, as one: what is alike adds up to no more than a face can do;
+    what is contrary, or goes down with the jaw (dropped, 0..1), gives way to the driver."""
+    if own * driver > 0:
+        return own + driver * max(1 - abs(own), 0)
+    return own * (1 - GIVES_WAY * max(min(abs(driver), 1), dropped)) + driver
+
+
+class Closing:
+    """How the lips and jaw of one face (468+, 3) come together."""
+
+    def __init__(self, face: NDArray[np.floating[Any]]) -> None:
+        self._upper = np.array(UPPER_MOUTH)
+        self._lower = np.setdiff1d(MOUTH_INDEX, self._upper)
+        x = face[:468, 0].astype(np.float64)
+        self._order = np.argsort(x[LOWER_LIP_INDEX])
+        self._x, self._at = x, x[LOWER_LIP_INDEX][self._order]
+        nose, lip, chin, rim = (float(face[k, 1]) for k in (2, 14, 152, 17))
+        y = face[:468, 1]
+        self._jaw = np.clip((nose - y) / (nose - lip), 0, 1) * np.clip(0.55 + 0.45 * (y - chin) / (rim - chin), 0, 1)
+        self._jaw[self._upper] = 0  # the chin goes along half the way
+
+    def __call__(self, apart: F64) -> F64:
+        """(468,) cm upward by which lips that are `apart` (9,) cm meet: upper lip and what is above it go down, lower
+        lip and jaw go up. Less than nothing parts them, by the jaw alone."""
+        there = np.interp(self._x, self._at, apart[self._order], left=0.0, right=0.0)
+        there[UPPER_LIP_INDEX] = there[LOWER_LIP_INDEX] = apart
+        upper = np.where(there > 0, UPPER_SHARE, 0.0)
+        most = float(apart[np.argmax(np.abs(apart))])
+        out = (1 - UPPER_SHARE * (most > 0)) * self._jaw * most
+        out[self._lower] = ((1 - upper) * there)[self._lower]
+        out[self._upper] = -(upper * there)[self._upper]
+        return np.asarray(out, np.float64)
+
+
 class Lips:
     """Sets the lips of one portrait. relative: the portrait's own mouth and the driver's add up; it opens no wider than
     there is room, and while the driver speaks it closes when his does, though the portrait's lips may be parted at
     rest. At rest they are the portrait's own."""
 
     def __init__(self, model: HybridModel, *, relative: bool) -> None:
-        self.own, self.relative = model.neutral, relative
+        self.own, self.relative = model.neutral.astype(np.float64), relative
         own = self.own
         self._upper = np.array(UPPER_MOUTH)
-        self._lower = np.setdiff1d(MOUTH_INDEX, self._upper)
         # a lip that is already up in a smile has little way left; higher, there would be more gum than anyone has
         opening = np.linalg.norm(own[13] - own[14]) / np.linalg.norm(own[78] - own[308])
         self._rise = LIP_RISE * (0.6 if opening > 0.06 else 1.0)
         nose, lip = own[2, 1], own[14, 1]
         self._with_jaw = np.clip((nose - own[:468, 1]) / (nose - lip), 0, 1)
         self._with_jaw[self._upper] = 0
-        self._drawn = self._way_together()
+        self._closing, self._along = Closing(own), with_lips(own)
+        width = float(np.linalg.norm(own[78] - own[308]))
+        self._gaps = np.clip(gaps(own), 0, DRAWN * width)
         self._usual: float | None = None  # opening of the driver's mouth, of late
         self._speaks = self._talk = 0.0
 
@@ -67,17 +149,20 @@ class Lips:
         openings = [mouth_opening(face) for face in faces]
         self._talk = float(np.clip(np.ptp(np.percentile(openings, [5, 95])) / STIR, 0, 1) ** 2)
 
-    def __call__(self, offsets: F64, face: NDArray[np.floating[Any]], seconds: float) -> F64:
+    def __call__(
+        self, offsets: F64, face: NDArray[np.floating[Any]], base: NDArray[np.floating[Any]], seconds: float
+    ) -> F64:
         """(468, 3) cm of the portrait, changed in place; face: the driver's, (478, 3) in head space, `seconds` after
-        the last."""
+        the last, and base the one at rest."""
         rise = offsets[self._upper, 1]
         offsets[self._upper, 1] = np.where(rise > 0, softly(rise, self._rise), rise)
         if self.relative:
+            offsets[:, 0] += self._widened(offsets, face, base)
+            offsets[:, 1] += self._met(offsets, face, base, seconds)
             offsets = self._opening_limited(offsets)
-            offsets[:, 1] += self._closing(mouth_opening(face), seconds) * self._drawn
         return self._apart(offsets)
 
-    def _closing(self, opening: float, seconds: float) -> float:
+    def _drawn_together(self, opening: float, seconds: float) -> float:
         """0..1 how far the portrait's lips are drawn together."""
         self._usual = opening if self._usual is None else self._usual
         self._usual += (opening - self._usual) * (1 - float(np.exp(-seconds / MOMENT)))
@@ -86,20 +171,30 @@ class Lips:
         parted = float(np.clip((opening - MET) / (PARTED - MET), 0, 1))
         return max(self._talk, self._speaks * (1 - parted) ** 2)
 
-    def _way_together(self) -> F64:
-        """(468,) cm upward by which the portrait's parted lips meet: upper lip and what is above it go down, lower lip
-        and jaw go up."""
-        own = self.own
-        width = float(np.linalg.norm(own[78] - own[308]))
-        gap = np.clip(own[UPPER_LIP_INDEX, 1] - own[LOWER_LIP_INDEX, 1], 0, DRAWN * width)
-        order = np.argsort(own[LOWER_LIP_INDEX, 0])
-        apart = np.interp(own[:468, 0], own[LOWER_LIP_INDEX[order], 0], gap[order], left=0.0, right=0.0)
-        out = (1 - UPPER_SHARE) * self._with_jaw * apart.max()
-        chin, lip = own[152, 1], own[17, 1]
-        out *= np.clip(0.55 + 0.45 * (own[:468, 1] - chin) / (lip - chin), 0, 1)  # the chin goes along half the way
-        out[self._lower] = (1 - UPPER_SHARE) * apart[self._lower]
-        out[self._upper] = -UPPER_SHARE * apart[self._upper]
-        return np.asarray(out, np.float64)
+    def _widened(self, offsets: F64, face: NDArray[np.floating[Any]], base: NDArray[np.floating[Any]]) -> F64:
+        """(468,) cm sideways that give the mouth the width of the portrait's expression and the driver's together."""
+        now = self.own[:468] + offsets
+        own, moved = (
+            x / (SMILE if x > 0 else PUCKER)
+            for x in (mouth_width(self.own) - PLAIN, mouth_width(face) - mouth_width(base))
+        )
+        dropped = float(np.clip((mouth_opening(face) - mouth_opening(base)) / DROPPED, 0, 1))
+        share = composed(own, moved, dropped)
+        wanted = PLAIN + share * (SMILE if share > 0 else PUCKER)
+        return stretched(now, wanted / mouth_width(now), self._along)
+
+    def _met(
+        self, offsets: F64, face: NDArray[np.floating[Any]], base: NDArray[np.floating[Any]], seconds: float
+    ) -> F64:
+        """(468,) cm upward that leave the lips as far apart as the driver's, in the mouth's own proportions, and as far
+        as they are in the portrait, where they are not drawn together."""
+        now = self.own[:468] + offsets
+        widths = [float(np.linalg.norm(f[78] - f[308])) for f in (now, face)]
+        scale = float(np.clip(widths[0] / max(widths[1], 1e-6), *STRETCH))
+        met = self._drawn_together(mouth_opening(face), seconds)
+        driver = np.maximum(gaps(face) - (1 - met) * gaps(base), 0)
+        wanted = scale * driver + gaps(self.own) - met * self._gaps
+        return self._closing(gaps(now) - wanted)
 
     def _opening_limited(self, offsets: F64) -> F64:
         """A mouth that opens as far as the portrait's face has room for: beyond, jaw and chin go down less."""

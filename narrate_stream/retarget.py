@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from narrate_stream.anchor import Anchor, filmed
 from narrate_stream.bundle import HybridModel
-from narrate_stream.lips import MOUTH_INDEX, Lips
+from narrate_stream.lips import Lips, relaxed
 from narrate_stream.onlooker import Onlooker
 from narrate_stream.ops.expression import ExpressionPrior
 from narrate_stream.ops.geometry import angles_from_rotation
@@ -175,7 +175,9 @@ class Retargeter:
             return
         self._lips.rehearse([m.landmarks for m in seen])
         calm = self.calmest(seen)
-        self.calibrate(calm if self._anchor else replace(calm, landmarks=with_usual_eyes(calm, seen)))
+        if not self._anchor:
+            calm = replace(calm, landmarks=relaxed(with_usual_eyes(calm, seen)).astype(np.float32))
+        self.calibrate(calm)
 
     def calmest(self, seen: list[Motion]) -> Motion:
         """The moment of a clip that stands for the portrait: the most neutral one, or for absolute motion the one most
@@ -224,19 +226,13 @@ class Retargeter:
         offsets = self._prior(motion, base, seconds)
         width = float(np.linalg.norm(own[234] - own[454]) / max(float(np.linalg.norm(base[234] - base[454])), 1e-6))
         offsets *= np.clip(width, 0.8, 1.25)
-        mouth = float(
-            np.linalg.norm(own[61] - own[291])
-            / max(float(np.linalg.norm(base[61] - base[291])), 1e-6)
-            / max(width, 1e-6)
-        )
-        offsets[MOUTH_INDEX] *= np.clip(mouth, 0.85, 1.2)
         scale = self._own_openings / np.maximum(reference.openings, 0.08) / width
         scale = np.clip(scale, 0.5, 1.8)[:, None]
         for lids in (UPPER_LID_INDEX, LOWER_LID_INDEX):
             offsets[lids, 1] *= scale
         offsets[LID_FOLD_INDEX, 1] *= 0.5 + 0.5 * scale
         lids = narrowed(share) if filmed(motion) else share
-        return self._lips(self._lids_set(offsets, lids), motion.landmarks, seconds)
+        return self._lips(self._lids_set(offsets, lids), motion.landmarks, base, seconds)
 
     def _lids_set(self, offsets: F64, share: F64) -> F64:
         """Lids that close stand as far apart as the driver's do, in the portrait's own measure (`share` (2,) of the

@@ -24,9 +24,11 @@ from offline.parts import F64, MeshParts, grid_triangles, sample, smoothstep
 FEATHER = 1.6  # canvas pixels (at 1024) over which the rims of lids and lips fade
 NEAR, FAR = 0.8, 2.4  # cm between the landmarks' depth and the fine one, over which that loses its say
 RIGHT, LEFT = 1, 2
-TEETH_SHOW = 0.45  # cm that the upper teeth reach below the lip, at which they show as soon as lips part
+TEETH_SHOW = 0.25  # cm that the upper teeth reach below the lip, at which they show as soon as lips part
 CAVITY_UNDER = 0.42  # of the way from the lower lip to the chin that the inside of the mouth goes down behind it
-TONGUE_RISE = 1.2  # cm: how far a tongue reaches above the lower lip; it fills the lower half of a wide mouth
+# a tongue that goes down less than the jaw fills the lower half of a wide mouth; lips that hardly part show the dark
+TONGUE_RISE, TONGUE_DROP = 0.1, 0.62  # cm that it reaches above the lower lip; its share of the jaw's way
+LOWER_TEETH, TEETH_DROP = 0.3, 0.86  # cm below the lower lip; the same share: only wide mouths show them
 
 
 def add_face(
@@ -152,14 +154,14 @@ def add_mouth(
     under = CAVITY_UNDER * (low[1] - fit.head(fit.points[[152]])[0, 1])
     put("mouth cavity", inner + 4.4, up[1] + 1.2, low[1] - under, 2.7, open_ratio, narrow=0.5)
     if "tongue" in cells:
-        put("tongue", min(4.0, inner * 0.9), low[1] + TONGUE_RISE, low[1] - under, 1.6, 0.9)
+        put("tongue", min(4.0, inner * 0.9), low[1] + TONGUE_RISE, low[1] - under, 1.6, TONGUE_DROP)
         put(
             "lower teeth",
             min(2 * sum(TEETH_LOWER), 0.85 * inner),
-            low[1] - 0.22,
-            low[1] - 0.22 - min(1.1, under),
+            low[1] - LOWER_TEETH,
+            low[1] - LOWER_TEETH - min(1.1, under),
             1.0,
-            0.92,
+            TEETH_DROP,
         )
     if "upper teeth" in cells:
         put("upper teeth", min(2 * sum(TEETH_UPPER), inner), up[1] + 1.24, up[1] - TEETH_SHOW, 0.75, 0.0)

@@ -9,7 +9,19 @@ import pytest
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.channels import expressive_face
-from narrate_stream.lips import LOWER_LIP_INDEX, OVERLAP, UPPER_LIP_INDEX, Lips, mouth_opening
+from narrate_stream.lips import (
+    GIVES_WAY,
+    LOWER_LIP_INDEX,
+    OVERLAP,
+    UPPER_LIP_INDEX,
+    Lips,
+    composed,
+    gaps,
+    mouth_opening,
+    mouth_width,
+    relaxed,
+)
+from narrate_stream.ops.canonical import canonical
 
 STEP = 1 / 30
 
@@ -31,17 +43,22 @@ def shown(model: HybridModel, offsets: np.ndarray) -> np.ndarray:
     return out
 
 
+def set_by(lips: Lips, face: np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:
+    """What the lips make of `offsets` (none at all) while a driver of the canonical face shows this one."""
+    return lips(np.zeros((468, 3)) if offsets is None else offsets, face, driver(0), STEP)
+
+
 def talked(lips: Lips, seconds: float = 1.0) -> np.ndarray:
     """What is left of no offsets at all once a driver has spoken, and just closed the mouth."""
     for k in range(round(seconds / STEP)):
-        lips(np.zeros((468, 3)), driver(0.6 * abs(np.sin(9 * k * STEP))), STEP)
-    return lips(np.zeros((468, 3)), driver(0), STEP)
+        set_by(lips, driver(0.6 * abs(np.sin(9 * k * STEP))))
+    return set_by(lips, driver(0))
 
 
 def test_a_silent_driver_leaves_the_portraits_mouth(smiling: HybridModel) -> None:
     lips = Lips(smiling, relative=True)
     for _ in range(40):
-        out = lips(np.zeros((468, 3)), driver(0), STEP)
+        out = set_by(lips, driver(0))
     assert np.abs(out).max() < 1e-9
 
 
@@ -59,7 +76,7 @@ def test_lips_meet_when_a_speaking_drivers_do(smiling: HybridModel) -> None:
 def test_then_they_are_the_portraits_again(smiling: HybridModel) -> None:
     lips = Lips(smiling, relative=True)
     met = talked(lips)
-    steps = [lips(np.zeros((468, 3)), driver(0), STEP) for _ in range(300)]
+    steps = [set_by(lips, driver(0)) for _ in range(300)]
     assert np.abs(steps[-1]).max() < 0.05 * np.abs(met).max()
     assert np.abs(np.diff([s[13, 1] for s in steps])).max() < 0.05  # cm a frame: nobody sees it go
 
@@ -67,10 +84,10 @@ def test_then_they_are_the_portraits_again(smiling: HybridModel) -> None:
 def test_a_rehearsed_clip_is_the_speakers_from_its_first_frame(smiling: HybridModel) -> None:
     lips = Lips(smiling, relative=True)
     lips.rehearse([driver(0.5 * (k % 2)) for k in range(20)])
-    assert mouth_opening(shown(smiling, lips(np.zeros((468, 3)), driver(0), STEP))) < 0.05
+    assert mouth_opening(shown(smiling, set_by(lips, driver(0)))) < 0.05
     silent = Lips(smiling, relative=True)
     silent.rehearse([driver(0.0)] * 20)
-    assert np.abs(silent(np.zeros((468, 3)), driver(0), STEP)).max() < 1e-9
+    assert np.abs(set_by(silent, driver(0))).max() < 1e-9
 
 
 def test_a_shout_in_the_portrait_is_not_forced_shut(smiling: HybridModel) -> None:
@@ -85,3 +102,45 @@ def test_a_shout_in_the_portrait_is_not_forced_shut(smiling: HybridModel) -> Non
 
 def test_absolute_motion_is_the_drivers_as_it_is(smiling: HybridModel) -> None:
     assert np.abs(talked(Lips(smiling, relative=False))).max() < 1e-9
+
+
+@pytest.mark.parametrize("jaw", [0.2, 0.35, 0.5])
+def test_lips_of_a_speaker_part_as_far_as_the_drivers_in_the_mouths_proportions(
+    smiling: HybridModel, jaw: float
+) -> None:
+    lips = Lips(smiling, relative=True)
+    lips.rehearse([driver(0.5 * (k % 2)) for k in range(20)])
+    moved = (driver(jaw) - driver(0))[:468].astype(np.float64)
+    after = shown(smiling, set_by(lips, driver(jaw), moved))
+    assert mouth_opening(after) == pytest.approx(mouth_opening(driver(jaw)), rel=0.12)
+
+
+def test_a_mouth_is_pursed_with_the_drivers_and_a_smile_has_little_way_left(smiling: HybridModel) -> None:
+    def width(pucker: float, smile: float) -> float:
+        face = expressive_face({"mouthPucker": pucker, "mouthSmileLeft": smile, "mouthSmileRight": smile}, (0, 0))
+        moved = (face - driver(0))[:468].astype(np.float64)
+        return mouth_width(shown(smiling, set_by(Lips(smiling, relative=True), face, moved))) - mouth_width(face)
+
+    own = mouth_width(smiling.neutral) - mouth_width(driver(0))
+    assert own > 0.05
+    assert width(0, 0) == pytest.approx(own, abs=1e-3)
+    assert width(1, 0) < 0.9 * own  # nearer to the driver's
+    assert width(0, 1) < 0.9 * own
+
+
+def test_two_widths_make_one_that_a_face_can_have() -> None:
+    assert composed(0.5, 0, 0) == 0.5
+    assert composed(0.5, 0.5, 0) == 0.75
+    assert composed(1.2, 0.5, 0) == 1.2  # no wider than it is already
+    assert composed(0.5, -1, 0) == pytest.approx(0.5 * (1 - GIVES_WAY) - 1)
+    assert composed(0.5, 0, 1) == pytest.approx(0.5 * (1 - GIVES_WAY))
+
+
+def test_a_mouth_that_never_rests_is_put_to_rest() -> None:
+    usual = canonical().landmarks
+    grin = expressive_face({"mouthSmileLeft": 1, "mouthSmileRight": 1, "jawOpen": 0.2}, (0, 0))
+    calm = relaxed(grin)
+    assert gaps(calm).max() < 0.02 < gaps(grin).max()
+    assert abs(mouth_width(calm) - mouth_width(usual)) < 0.4 * abs(mouth_width(grin) - mouth_width(usual))
+    assert calm[[1, 2, 33, 263, 10]] == pytest.approx(grin[[1, 2, 33, 263, 10]], abs=1e-6)
+    assert relaxed(usual) == pytest.approx(usual, abs=0.03)

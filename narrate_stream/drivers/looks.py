@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.drivers.landmarks import FaceMesh
+from narrate_stream.lips import MOUTH_INDEX
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.lift import CORNERS
 from narrate_stream.types import Image
@@ -23,17 +24,20 @@ FACE = 468
 FACES = 3  # of a picture are looked at, for the one that is followed
 NEAR = 0.15  # eye distances: a look that lies farther from the followed face is another's face, or a mistake
 EYES = 0.62, 0.9  # eye widths from the middle of an eye: within the first only looks count that see lids close
+LIPS = 0.0, 0.5  # the same from the lips, which the plain network sees part less, and purse less
 
 
 @lru_cache(maxsize=1)
 def plain_share() -> F64:
-    """(468, 1) 0..1 how much the looks of the plain network count: not at the eyes."""
-    face = canonical().landmarks
+    """(468, 1) 0..1 how much the looks of the plain network count: not at the eyes and the lips."""
+    face = canonical().landmarks[:FACE]
     share = np.ones(FACE)
     for a, b in CORNERS:
         width = float(np.linalg.norm(face[a] - face[b]))
-        away = np.linalg.norm(face[:FACE] - (face[a] + face[b]) / 2, axis=1) / width
-        share *= np.clip((away - EYES[0]) / (EYES[1] - EYES[0]), 0, 1)
+        eye, lips = (face[a] + face[b]) / 2, face[MOUTH_INDEX][:, None]
+        for away, (none, whole) in ((face - eye, EYES), ((face - lips), LIPS)):
+            near = np.linalg.norm(away, axis=-1).reshape(-1, FACE).min(0) / width
+            share *= np.clip((near - none) / (whole - none), 0, 1)
     return share[:, None]
 
 
