@@ -68,7 +68,7 @@ def test_a_pipeline_that_is_warm_loads_and_makes_nothing_more(
     monkeypatch.setattr(rasterise, "_loaded", set())
     pipeline.warm_up()
     loaded = set(rasterise._loaded)
-    assert len(loaded) == 2
+    assert len(loaded) == 3
     monkeypatch.setattr("narrate_stream.laying.Creases", None)
     monkeypatch.setattr(rasterise.wp, "load_module", None)
     for i, moved in enumerate((turned(yaw=0), turned(yaw=10))):
