@@ -204,7 +204,7 @@ def test_slopes_are_how_light_changes_with_a_tilt(model: HybridModel) -> None:
     gbuffer = Renderer(model, head_framing(model, 128))(still_motion())
     right, up = LightMap(model, shading).slopes(gbuffer, lighting)
     normals, (_, (seen,)) = shading.atlas.normals, shading.atlas.received(shading.body(lighting))
-    lit = (seen > 0.99) & (shading.atlas.head > 0.99) & np.abs(right).any(-1)
+    lit = (seen > 0.9999) & (shading.atlas.head > 0.99) & np.abs(right).any(-1)
     assert lit.sum() > 100
     n = normals[lit]
     for found, step in ((right[lit], [0.2, 0, 0]), (up[lit], [0, 0.2, 0])):
