@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.outskirts import FADE, behind
-from narrate_stream.renderer import Framing, faded
+from narrate_stream.outskirts import FADE, behind, faded
+from narrate_stream.renderer import Framing
 
 CANVAS = 200, 100
 
@@ -41,7 +41,8 @@ def test_person_over_what_is_behind_is_the_photograph(cover: float) -> None:
 def test_no_part_of_the_head_fades(model: HybridModel) -> None:
     """A frame that shows much more than the canvas, on all sides."""
     w, h = model.canvas
-    matte = faded(model, Framing(1.0, 50.0, 50.0, (w + 100, h + 100)))[:h]
+    staying = Framing(1.0, 50.0, 50.0, (w + 100, h + 100)).staying
+    matte = faded(model.alpha, model.surface[..., 2], model.canvas, staying)[:h]
     head = (model.surface[:h, :, 2] == 255) & (model.alpha[:h] == 255)
     assert (matte[head] == 255).all()
     body = (model.surface[:h, :, 2] == 0) & (model.alpha[:h] == 255)
