@@ -18,6 +18,7 @@ from offline.layers import INNER_LOWER, INNER_UPPER, LEFT_EYE, RIGHT_EYE, polygo
 from offline.march import NOWHERE, highest
 from offline.multigrid import Membrane, solve
 from offline.relief import finer, relief_of, with_relief
+from offline.volume import spread, thinned
 
 F64 = NDArray[np.float64]
 HORIZON_SIZE = 192  # longer side of the horizon maps: an edge is two pixels of a 512 frame
@@ -43,25 +44,29 @@ def horizons(points: F64, seen_from: F64 | None = None, count: int = AZIMUTHS) -
 
 
 def bake_horizons(
-    surface: Surface, mesh: dict[str, NDArray[Any]], alpha: NDArray[Any], marks: F64
+    surface: Surface, mesh: dict[str, NDArray[Any]], alpha: NDArray[Any], marks: F64, hair: F64
 ) -> NDArray[np.uint8]:
     """(A, h, w) horizons of the person, whom alpha (H, W) of the canvas covers; the background hides nothing.
 
-    The face's are those of its fine relief, the mesh's own; the rest is `calmed`. In the openings of eyes and mouth,
-    marks (478, 3) pixels, the surface goes on: eyeballs and teeth lie behind it by more than their shadows should show.
+    The face's are those of its fine relief, the mesh's own; the rest is `calmed`, and as far as it is `hair` (0..1, of
+    the surface's shape) a volume. In the openings of eyes and mouth, marks (478, 3) pixels, the surface goes on:
+    eyeballs and teeth lie behind it by more than their shadows should show.
     """
     h, w = surface.z.shape
     k = HORIZON_SIZE / max(h, w)
     size = max(4, round(w * k)), max(4, round(h * k))
     count = finer(surface.unit / k)
     pixels, z, skin, somebody = front_of(surface, mesh, alpha, marks, (count * size[0], count * size[1]))
+    z = thinned(z, cv2.resize(hair, (count * size[0], count * size[1])) * ~skin)
     relief = relief_of(surface.camera, pixels, z, somebody, skin, size)
     pixels, z, skin, somebody = front_of(surface, mesh, alpha, marks, size)
     z = np.where(skin, cv2.medianBlur(z.astype(np.float32), FOLD), z)
     face = cv2.resize(surface.face.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
     own = np.where(cv2.erode(face.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0, z, in_front(z))
-    z[~somebody] = NOWHERE
+    share = cv2.resize(hair, size, interpolation=cv2.INTER_AREA)
+    z = np.where(somebody, thinned(z, share), NOWHERE)
     made = horizons(with_depth(surface.camera, pixels, z), with_depth(surface.camera, pixels, own))
+    made = np.stack([(spread(plane, share, surface.unit / k) + 0.5).astype(np.uint8) for plane in made])
     if somebody.any():
         rows, columns = distance_transform_edt(~somebody, return_distances=False, return_indices=True)
         made = made[:, rows, columns]  # a soft edge looks up beyond it

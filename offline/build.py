@@ -28,6 +28,7 @@ from offline.networks import Estimate, estimate, load_networks
 from offline.picture import Picture, load_builtin_portrait, load_picture
 from offline.preprocess import Portrait, clean_plate, foreground_colours, matte, prepare
 from offline.residual import Painted, learned_residual
+from offline.volume import hair_share
 
 Progress = Callable[[str, float], None]
 F64 = NDArray[np.float64]
@@ -123,9 +124,10 @@ def build(
     steps.done("geometry")
     mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
     steps.done("layers and rig")
-    horizons = bake_horizons(surface, mesh, alpha, portrait.landmarks)
+    hair = hair_share(surface, colours, alpha)
+    horizons = bake_horizons(surface, mesh, alpha, portrait.landmarks, hair)
     steps.done("light transport")
-    maps = canvas_maps(portrait, fit, surface, colours, openness(horizons, surface.normal), seen)
+    maps = canvas_maps(portrait, fit, surface, colours, openness(horizons, surface.normal), hair, seen)
     steps.done("light and albedo")
     extra = None
     if trained and trained.relight:

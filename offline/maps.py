@@ -18,6 +18,7 @@ from offline.geometry import Surface, to_canvas
 from offline.materials import Material, materials
 from offline.networks import Estimate
 from offline.preprocess import Portrait
+from offline.volume import spread
 
 F64 = NDArray[np.float64]
 
@@ -41,11 +42,18 @@ class Maps:
 
 
 def canvas_maps(
-    portrait: Portrait, fit: FaceFit, surface: Surface, colours: Image, occlusion: F64, seen: Estimate | None = None
+    portrait: Portrait,
+    fit: FaceFit,
+    surface: Surface,
+    colours: Image,
+    occlusion: F64,
+    hair: F64,
+    seen: Estimate | None = None,
 ) -> Maps:
-    """Normals at canvas size, the portrait's light and the albedo that is left without it."""
+    """Normals at canvas size, the portrait's light and the albedo that is left without it; `hair`: see
+    `volume.hair_share`."""
     h, w = portrait.image.shape[:2]
-    normal = to_canvas(without_steps(surface), (w, h)).astype(np.float64)
+    normal = to_canvas(spread(without_steps(surface), hair, surface.unit), (w, h)).astype(np.float64)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
     marks = portrait.landmarks
     face = cv2.resize(surface.face.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
@@ -68,7 +76,8 @@ def canvas_maps(
     px, py = np.meshgrid(np.arange(w), np.arange(h))
     points = portrait.camera.unproject(np.stack([px, py], -1).astype(np.float64), z)
     head = parts.head_weight(fit, points.reshape(-1, 3)).reshape(h, w)
-    material = materials(flat, normal, head, face, skin, marks)
+    beside = cv2.resize(hair, (w, h), interpolation=cv2.INTER_LINEAR)
+    material = materials(flat, normal, head, face, skin, beside, marks)
     return Maps(normal, shading, flat, ao, head, material, face > 0.5, skin, light, residual)
 
 

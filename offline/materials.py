@@ -30,6 +30,7 @@ SHINY = (
 CLOTH, SKIN, HAIR = 0.06, 0.35, 0.16  # gloss
 DRY = 0.10  # oil of skin elsewhere
 STRANDS = 0.03  # widths of the face over which strands agree on a direction
+LOCK = 0.06  # widths of the face over which hair shines alike
 LYING = 0.08, 0.3  # |y| of strands that lie across the picture: where one way along them becomes the other
 COMBED = 0.35, 0.75  # coherence of a picture's grain from which on it is taken for strands
 
@@ -44,14 +45,17 @@ class Material:
     strand: F64
 
 
-def materials(colour: Array, normal: F64, head: F64, face: Array, skin: NDArray[np.bool_], marks: F64) -> Material:
+def materials(
+    colour: Array, normal: F64, head: F64, face: Array, skin: NDArray[np.bool_], beside: F64, marks: F64
+) -> Material:
     """colour (H, W, 3) linear albedo; normal (H, W, 3); head weight and face (H, W) 0..1; skin (H, W) where it is
-    sure; marks (478, 3) px."""
+    sure; beside (H, W) 0..1 where hair may be (`volume.hair_share`); marks (478, 3) px."""
     size = float(np.ptp(marks[:, 0]))
-    strand, combed = strands(luminance(colour), normal, STRANDS * size)
-    hair = cv2.GaussianBlur(
-        hair_mask(colour, head, face, skin).astype(np.float32), (0, 0), max(0.8, 0.006 * size)
-    ) * np.clip(combed, 0, 1)
+    grey = luminance(colour)
+    strand, combed = strands(grey, normal, STRANDS * size)
+    mask = hair_mask(colour, head, face, skin)
+    hair = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(0.8, 0.006 * size))
+    hair = hair * shining(grey, combed, mask & (beside > 0.5), LOCK * size)
     gloss = CLOTH + (SKIN - CLOTH) * cv2.GaussianBlur(face, (0, 0), 0.02 * size)
     oil = np.full(face.shape, DRY, np.float32)
     y, x = np.mgrid[: face.shape[0], : face.shape[1]].astype(np.float32)
@@ -72,6 +76,20 @@ def hair_mask(colour: Array, head: F64, face: Array, skin: NDArray[np.bool_]) ->
     if len(sample) < 50:
         return np.zeros(face.shape, np.bool_)
     return np.asarray((head > 0.5) & (face < 0.5) & ~like_skin(colour, sample))
+
+
+def shining(grey: Array, combed: Array, hair: NDArray[np.bool_], sigma: float) -> Array:
+    """(H, W) 0..1 how far hair of albedo grey (H, W) and grain `combed` (H, W) shines, the same over a lock (`sigma`
+    pixels): where strands cross within it, it has no hole; where it is darker than the brightest
+    quarter, it lies deep in the rest."""
+    if not hair.any():
+        return np.zeros(grey.shape, np.float32)
+    share = hair.astype(np.float32)
+    both = np.stack([combed, grey], -1) * share[..., None]
+    total = cv2.GaussianBlur(share, (0, 0), sigma)
+    grain, level = np.moveaxis(cv2.GaussianBlur(both, (0, 0), sigma) / np.maximum(total, 1e-3)[..., None], -1, 0)
+    outer = np.minimum(level / max(float(np.percentile(grey[hair], 75)), 1e-3), 1)
+    return np.asarray(np.clip(grain, 0, 1) * outer**2, np.float32)  # light goes in and comes out
 
 
 def strands(grey: Array, normal: F64, sigma: float) -> tuple[F64, Array]:
