@@ -152,9 +152,9 @@ class Retargeter:
         self._own_openings = lid_openings(model.neutral)
         self._own_widths = eye_widths(model.neutral)
         self._lips = Lips(model, relative=mode == "relative")
-        self._pose_filter = OneEuro(3.5, 0.8, PROMPT)
-        self._shift_filter = OneEuro(4.0, 4.0, PROMPT)
-        self._face_filter = OneEuro(5.0, 4.0, PROMPT)
+        self._pose_filter = OneEuro(2.0, 0.32, PROMPT)
+        self._shift_filter = OneEuro(2.5, 1.6, PROMPT)
+        self._face_filter = OneEuro(3.0, 1.6, PROMPT)
         self._gaze_filter = OneEuro(6.0, 8.0, PROMPT)
         # laid over the driver pixel for pixel, damping costs more (landmarks 1 % worse) than it saves
         self._prior = ExpressionPrior(strength=1.0 if mode == "relative" else 0.0)
