@@ -176,7 +176,10 @@ class Renderer:
         self._at = wp.zeros(w * h, dtype=wp.vec3, device=d)
         edges = np.linspace(0, h, BANDS + 1).astype(int) if d == "cpu" else np.array([0, h])
         self.silhouettes = silhouette.Silhouettes(
-            model.triangles, source[:, 2], silhouette.vertex_alpha(self.alpha, source)
+            model.triangles,
+            source[:, 2],
+            silhouette.vertex_alpha(self.alpha, source),
+            model.source[:, 1] < model.canvas[1],  # not the cells below: eyes, mouth
         )
         self._edges = wp.array(self.silhouettes.edges, dtype=wp.vec3i, device=d)
         self._setup = wp.zeros(len(model.triangles) + len(self.silhouettes.edges), dtype=wp.mat33, device=d)

@@ -69,3 +69,10 @@ def test_the_matte_of_a_vertex_is_that_of_the_nearest_texel() -> None:
     alpha = np.array([[0, 255], [51, 0]], np.uint8)
     source = np.array([[0.9, 0.1, 1], [-3, 1, 1]], np.float32)
     assert np.allclose(vertex_alpha(alpha, source), [1, 0.2])
+
+
+def test_sheets_that_do_not_end_have_no_rim_at_their_ends() -> None:
+    one = np.array([[0, 1, 2]], np.int32)
+    ones = np.ones(3, np.float32)
+    assert len(Silhouettes(one, ones, ones).edges) == 3
+    assert len(Silhouettes(one, ones, ones, np.array([True, True, False])).edges) == 1

@@ -25,9 +25,12 @@ WHOLE, SHOWN = 1.0, 0.5  # feather and matte from which on an edge is none that 
 class Silhouettes:
     """The edges of one mesh, and which of them are silhouettes in a view."""
 
-    def __init__(self, triangles: NDArray[np.int32], feather: Array, alpha: Array) -> None:
+    def __init__(
+        self, triangles: NDArray[np.int32], feather: Array, alpha: Array, ending: NDArray[np.bool_] | None = None
+    ) -> None:
         """triangles (T, 3); feather (V,) of its vertices, alpha (V,) 0..1 what they show. Edges that fade by themselves
-        or show little are left out."""
+        or show little are left out; so are ends between vertices that are not `ending` (V,): those of teeth and tongue
+        lie behind lips, through whose soft border a rim would show as a dark line."""
         corner = np.stack([triangles, np.roll(triangles, -1, 1), np.roll(triangles, -2, 1)], -1).reshape(-1, 3)
         a, b = np.sort(corner[:, :2], 1).T
         seen = (np.minimum(feather[a], feather[b]) >= WHOLE) & (np.minimum(alpha[a], alpha[b]) > SHOWN)
@@ -38,6 +41,8 @@ class Silhouettes:
         pair = np.flatnonzero(~second & first)
         one, other = side[pair], side[pair + 1]
         alone = side[first & second]
+        if ending is not None:
+            alone = alone[ending[a[alone]] & ending[b[alone]]]
         self._corners = np.ascontiguousarray(triangles.T, np.intp)
         self.edges = np.concatenate([corner[one], corner[alone]]).astype(np.int32)  # a, b, opposite
         self._pairs = np.stack([one, other]) // 3
