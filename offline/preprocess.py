@@ -14,7 +14,6 @@ from narrate_stream.errors import PortraitError
 from narrate_stream.fusion import brim
 from narrate_stream.ops.geometry import Camera
 from narrate_stream.types import Array, Image
-from offline.mouthline import with_whole_mouth
 from offline.picture import Picture
 
 F64 = NDArray[np.float64]
@@ -100,7 +99,7 @@ def prepare(picture: Picture, size: int) -> Portrait:
     image = np.ascontiguousarray(cut(picture.image))
     alpha = None if picture.alpha is None else np.clip(np.asarray(cut(picture.alpha), np.float32), 0, 1)
     marks = (landmarks - [x0, y0, 0] + [0.5, 0.5, 0]) * scale - [0.5, 0.5, 0]
-    marks = with_whole_mouth(image, refined(image, marks))
+    marks = refined(image, marks)
     face = np.ptp(landmarks[:, 0]), np.ptp(landmarks[:, 1])
     tight = face[0] > 0.62 * w and face[1] > 0.62 * h
     borders = x0 == 0, y0 == 0, x1 == w, y1 == h
