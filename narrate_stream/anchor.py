@@ -39,6 +39,16 @@ class Anchor:
         larger = max(self.model.frame_size) / max(motion.size)
         return np.asarray(((motion.pixels + 0.5) * larger - [x0, y0]) * scale - 0.5, np.float64)
 
+    def in_frame(self, canvas: F64, motion: Motion) -> F64:
+        """(N, 2) places on the portrait's canvas (N, 2) in the driver's frame: `pixels`, the other way."""
+        x0, y0, scale = self.model.crop
+        larger = max(self.model.frame_size) / max(motion.size)
+        return np.asarray(((canvas + 0.5) / scale + [x0, y0]) / larger - 0.5, np.float64)
+
+    def is_portrait(self, motion: Motion) -> bool:
+        """Whether the driver's frame of this moment is the portrait's own picture."""
+        return filmed(motion) and self.distance(motion) < SAME
+
     def distance(self, motion: Motion) -> float:
         """How far the driver's landmarks lie from the portrait's own, eye distances on average."""
         away = np.linalg.norm(self._own - self.pixels(motion), axis=1).mean()
@@ -51,8 +61,8 @@ class Anchor:
         if not filmed(motion):
             return self(motion)
         seen = self.pixels(motion)
-        same = self.distance(motion) < SAME
-        self._last = self._place if same else solved_pose(self._neutral, seen, self.model.camera)
+        found = self._place if self.is_portrait(motion) else solved_pose(self._neutral, seen, self.model.camera)
+        self._last = found
         self._shape = lifted(self._neutral, seen, self.model.camera, self._last)
         return self(motion)
 

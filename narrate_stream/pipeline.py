@@ -13,7 +13,6 @@ from narrate_stream.backdrops import Backdrop
 from narrate_stream.bundle import HybridModel
 from narrate_stream.calibration import Calibration
 from narrate_stream.dimmer import Dimmer
-from narrate_stream.drivers.clip import sharpened, steadied
 from narrate_stream.drivers.first_order import FirstOrderRetargeter
 from narrate_stream.errors import DeviceError, LightError
 from narrate_stream.fusion import fuse, head_framing, portrait_framing
@@ -23,11 +22,12 @@ from narrate_stream.ops.grading import Grade
 from narrate_stream.ops.lighting import Lighting, preset
 from narrate_stream.presence import Presence, still_motion
 from narrate_stream.protocols import Driver
+from narrate_stream.rehearsal import rehearsed
 from narrate_stream.relighters import ExactRelighter, LightMapRelighter
 from narrate_stream.renderer import Renderer
 from narrate_stream.retarget import Retargeter
 from narrate_stream.room import Room
-from narrate_stream.types import AvatarMotion, Frame, Motion, Pose, View
+from narrate_stream.types import AvatarMotion, Frame, Image, Motion, Pose, View
 
 __all__ = ["Pipeline", "require_device", "seen_from", "still_motion"]
 
@@ -133,26 +133,30 @@ class Pipeline:
         """The avatar's last motion, before the viewer's turn."""
         return self._presence.motion
 
-    def look_again(self, frames: Iterable[Frame], motions: list[Motion | None]) -> list[Motion | None]:
-        """Offline: what was seen in the frames of a clip (at least one face), more exactly; see `drivers.clip`.
-        Relative motion is only steadied: laid on skin, its turns agree less with another detector's."""
-        calm = self.retarget.calmest([m for m in motions if m is not None])
-        return steadied(motions, calm) if self.retarget.mode == "relative" else sharpened(frames, motions, calm)
-
-    def rehearse(self, motions: list[Motion | None]) -> None:
-        """Offline: lets the retargeter see the whole clip before it plays."""
+    def rehearse(self, frames: Iterable[Frame], motions: list[Motion | None]) -> list[Motion | None]:
+        """Offline: goes through a clip (at least one face) before it plays, and returns the motions that are to be
+        played; see `rehearsal`. Scripted motion is what it is."""
         self.calibration = None
-        if getattr(self.driver, "neutral", None) is None:
-            self.retarget.rehearse(motions)
+        if getattr(self.driver, "neutral", None) is not None:
+            return motions
+        return rehearsed(self.retarget, self.framing, self._plainly, frames, motions)
+
+    def _plainly(self, motion: Motion) -> Image:
+        """(H, W, 3) the avatar of this moment in the portrait's own light, seen from the front."""
+        return self._shown(self.retarget(motion, 1.0), Lighting("original", original=True))
 
     def warm_up(self) -> None:
         """Goes once through what a frame may need (kernels, tables, threads), so that no frame waits for something that
         is loaded or made at its first use: a face that moves and creases, by a lamp and in the portrait's own light."""
         moved = replace(still_motion(), offsets=np.full((468, 3), 0.1, np.float32))
         for lighting in (preset("rembrandt"), Lighting("original", original=True)):
-            gbuffer = self.renderer(moved, albedo=not lighting.original)
-            creased = replace(gbuffer, creases=np.ones_like(gbuffer.creases))
-            fuse(*self.relighter(creased, lighting), creased, self._backdrop.picture("original", lighting))
+            self._shown(moved, lighting, creased=True)
+
+    def _shown(self, avatar: AvatarMotion, lighting: Lighting, *, creased: bool = False) -> Image:
+        """(H, W, 3) a picture on the side, before the photograph's own background; creased: with every crease."""
+        gbuffer = self.renderer(avatar, albedo=not lighting.original)
+        gbuffer = replace(gbuffer, creases=np.ones_like(gbuffer.creases)) if creased else gbuffer
+        return fuse(*self.relighter(gbuffer, lighting), gbuffer, self._backdrop.picture("original", lighting))
 
     def _elapsed(self, frame: Frame) -> float:
         now, last = frame.time, self._time

@@ -135,7 +135,7 @@ class Retargeter:
     driver's pose and place in the frame; the reference is the moment that looks most like the portrait. held_back: (3,)
     degrees of yaw, pitch and roll by which the last turn was eased, see `ops.limits`; held_shift: (3,) cm, the same of
     its way. framing: the part of the portrait in which relative motion has to look like the driver's, see `Onlooker`.
-    anchored: what comes has been through an `Anchor` already.
+    anchored: what comes has been through an `Anchor` already. anchor: the one of absolute motion, else None.
     """
 
     def __init__(
@@ -160,11 +160,11 @@ class Retargeter:
         self._prior = ExpressionPrior(strength=1.0 if mode == "relative" else 0.0)
         self._gaze = np.zeros((2, 2))
         self.held_back, self.held_shift = np.zeros(3), np.zeros(3)
-        self._anchor = Anchor(model) if mode == "absolute" and not anchored else None
+        self.anchor = Anchor(model) if mode == "absolute" and not anchored else None
 
     def calibrate(self, motion: Motion) -> None:
         """This moment is the driver's neutral from now on; live, `calibration` finds it."""
-        seen = self._anchor.hold(motion) if self._anchor else motion
+        seen = self.anchor.hold(motion) if self.anchor else motion
         openings = lid_openings(seen.landmarks)
         self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
 
@@ -175,21 +175,21 @@ class Retargeter:
             return
         self._lips.rehearse([m.landmarks for m in seen])
         calm = self.calmest(seen)
-        if not self._anchor:
+        if not self.anchor:
             calm = replace(calm, landmarks=relaxed(with_usual_eyes(calm, seen)).astype(np.float32))
         self.calibrate(calm)
 
     def calmest(self, seen: list[Motion]) -> Motion:
         """The moment of a clip that stands for the portrait: the most neutral one, or for absolute motion the one most
         like the portrait in the frame."""
-        return min(seen, key=self._anchor.distance) if self._anchor else most_neutral(seen)
+        return min(seen, key=self.anchor.distance) if self.anchor else most_neutral(seen)
 
     def __call__(self, motion: Motion, seconds: float) -> AvatarMotion:
         """The avatar's motion of this moment, `seconds` after the last one; without a neutral this moment is it."""
         if self.reference is None:
             self.calibrate(motion)
         assert self.reference is not None
-        motion = self._anchor(motion) if self._anchor else motion
+        motion = self.anchor(motion) if self.anchor else motion
         pose = self._pose(motion, self.reference, seconds)
         share = openness(motion.landmarks, self.reference.open)
         offsets = self._expression(motion, self.reference, share, seconds)

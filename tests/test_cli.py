@@ -396,12 +396,10 @@ class FakePipeline:
         self.closed = False
         FakePipeline.made = self
 
-    def look_again(self, frames: Any, motions: list[Any]) -> list[Any]:
+    def rehearse(self, frames: Any, motions: list[Any]) -> list[Any]:
         assert len(list(frames)) == len(list(frames)) == len(motions)
-        return motions
-
-    def rehearse(self, motions: list[Any]) -> None:
         self.motions = motions
+        return motions
 
     def set_view(self, view: View) -> None:
         self.views.append(view)

@@ -8,7 +8,18 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from narrate_stream.drivers.clip import calmed, centred, eye_line, joined, relifted, runs, sharpened, steadied
+from narrate_stream.drivers.clip import (
+    aligned,
+    calmed,
+    centred,
+    eye_line,
+    joined,
+    looked_at,
+    relifted,
+    runs,
+    sharpened,
+    steadied,
+)
 from narrate_stream.drivers.mesh import FOCAL_FACTOR
 from narrate_stream.ops.canonical import canonical
 from narrate_stream.ops.geometry import Camera, rotation_from_angles
@@ -43,13 +54,19 @@ def painted(motion: Motion) -> Image:
     )
 
 
+def looked_into(frames: list[Frame], motions: list[Motion | None], calm: Motion) -> list[Motion | None]:
+    """As `rehearsal` does it."""
+    exact = aligned(frames, motions, calm)
+    return sharpened(motions, calm, exact, looked_at(frames, exact))
+
+
 def test_a_noisy_track_comes_nearer_to_the_skin() -> None:
     rng = np.random.default_rng(2)
     true = [seen(x=0.4 * k) for k in range(5)]
     frames = [Frame(painted(m), k, Fraction(1, 30)) for k, m in enumerate(true)]
     wrong = [rng.normal(0, 2.5, 2) * (np.arange(478) % 468 > 200)[:, None] if k else 0.0 for k in range(5)]
     noisy: list[Motion | None] = [seen(x=0.4 * k, noise=wrong[k]) for k in range(5)]
-    out = sharpened(frames, noisy, noisy[0])  # type: ignore[arg-type]
+    out = looked_into(frames, noisy, noisy[0])  # type: ignore[arg-type]
 
     def error(motions: list[Motion | None]) -> float:
         away = [m.pixels - t.pixels for m, t in zip(motions, true, strict=True) if m is not None]
@@ -63,7 +80,7 @@ def test_frames_without_a_face_or_of_another_size_stay_as_they_are() -> None:
     calm, small = seen(), replace(seen(), size=(160, 140))
     motions = [calm, None, small, calm]  # a stranger's are left alone, too
     frames = [Frame(painted(calm), k, Fraction(1, 30)) for k in range(4)]
-    out = sharpened(frames, motions, calm)
+    out = looked_into(frames, motions, calm)
     assert out[1] is None
     assert out[2] is small
     assert list(runs(motions, calm)) == [(0, 1), (3, 4)]

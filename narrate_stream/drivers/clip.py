@@ -31,15 +31,16 @@ MOMENT = 2.0  # frames, standard deviation of what counts as one moment
 SLOW = 0.8  # frames, standard deviation: what changes more slowly is taken from pictures laid on one another
 
 
-def sharpened(frames: Iterable[Frame], motions: Sequence[Motion | None], calm: Motion) -> list[Motion | None]:
-    """What the driver saw in the `frames`, more exactly; `calm` is the one of its motions that the others are laid on.
-    Lids and irises are as several looks agree, which see lids close that one leaves half open. Frames of another size
-    or person keep theirs; `frames` are gone through three times."""
-    marks = aligned(frames, motions, calm)
-    seen = looked_at(frames, marks)
+def sharpened(
+    motions: Sequence[Motion | None], calm: Motion, exact: Sequence[F64 | None], seen: Sequence[F64 | None]
+) -> list[Motion | None]:
+    """What the driver saw, more exactly: as its landmarks lie on the skin of the calm moment (`aligned`), and lids and
+    irises as several looks have `seen` them (`looked_at`), which see lids close that one leaves half open. Frames of
+    another size or person keep theirs."""
+    marks = list(exact)
     for first, last in runs(motions, calm):
-        agreed, exact = np.array(seen[first:last]), np.array(marks[first:last])
-        steady = joined(agreed, exact)
+        agreed, on_skin = np.array(seen[first:last]), np.array(exact[first:last])
+        steady = joined(agreed, on_skin)
         marks[first:last] = calmed(np.array([with_own_eyes(*pair) for pair in zip(agreed, steady, strict=True)]))
     return [m if at is None or m is None else relifted(m, at, calm) for m, at in zip(motions, marks, strict=True)]
 

@@ -188,7 +188,7 @@ class FirstOrderRetargeter(Retargeter):
         if self.reference is None:
             self.calibrate(motion)
         assert self.reference is not None
-        motion = self._anchor(motion) if self._anchor else motion
+        motion = self.anchor(motion) if self.anchor else motion
         first = self.reference.motion
         if self._match is None or self._match.first is not first:
             self._match = PoseMatch(self._shape, first, self._own)

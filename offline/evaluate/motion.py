@@ -177,8 +177,7 @@ def reenacted(case: Case) -> Iterator[tuple[Frame, Image]]:
     driver = MeshDriver(patient=case.kind == "cross")
     pipeline = stage(case, driver)
     try:
-        motions = pipeline.look_again(case.clip.source, [driver(frame) for frame in case.clip.source])
-        pipeline.rehearse(motions)
+        motions = pipeline.rehearse(case.clip.source, [driver(frame) for frame in case.clip.source])
         for frame, motion in zip(case.clip.source, motions, strict=True):
             image = pipeline.play(frame, motion).image
             yield frame, image if case.kind == "cross" else resized(image, case.clip.size)
