@@ -28,6 +28,15 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> None:
         raise NarrateError(f"{path} cannot be written: no permission in {path.parent}")
 
 
+def output_directory(path: Path) -> Path:
+    """Make the directory if need be. Raises NarrateError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NarrateError(f"{path} cannot be used as a directory: {str(error.strerror).lower()}") from error
+    return path
+
+
 def partial_name(path: Path) -> Path:
     """A name in the same directory, so that the rename at the end is atomic."""
     return path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.partial{path.suffix}")

@@ -13,11 +13,12 @@ from toy_face import seen
 from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.script import ScriptDriver, ScriptSource, talking_script
 from narrate_stream.errors import NarrateError, PortraitError
-from narrate_stream.media import FileSink
+from narrate_stream.media import FileSink, FileSource
 from narrate_stream.pipeline import Pipeline
 from narrate_stream.types import Frame
 from offline.build import build
 from offline.evaluate import motion as module
+from offline.evaluate.beside import HEIGHT
 from offline.evaluate.clips import Judge, clips_in, read_clip
 from offline.evaluate.motion import FORMATS, TILE, TILES, Result, evaluate_motion, moments, tile
 
@@ -31,6 +32,7 @@ def folder(model: HybridModel, tmp_path_factory: pytest.TempPathFactory) -> Path
     with FileSink(out / "talk.mp4", pipeline.size, 30) as sink:
         for frame in ScriptSource(script):
             sink.write(pipeline.step(frame))
+    (out / "films").mkdir()
     (out / "broken.mp4").write_bytes(b"no clip")
     (out / "notes.txt").write_text("not read")
     return out
@@ -42,7 +44,7 @@ def result(folder: Path, model: HybridModel) -> Result:
         patch.setattr(module, "build", lambda picture, size: SimpleNamespace(model=real_build(picture)))
         patch.setattr("offline.evaluate.stability.FRAMES", 10)
         patch.setattr("offline.evaluate.stability.SETTLE", 5)
-        return evaluate_motion(clips_in(folder), {"astronaut": model}, sheet=True)
+        return evaluate_motion(clips_in(folder), {"astronaut": model}, sheet=True, videos=folder / "films")
 
 
 def real_build(picture: Any) -> HybridModel:
@@ -75,6 +77,18 @@ def test_the_avatar_follows_and_a_still_picture_does_not(result: Result) -> None
 def test_what_is_no_clip_is_named_and_left_out(result: Result) -> None:
     assert set(result.failed) == {"broken"}
     assert "broken.mp4" in result.failed["broken"]
+
+
+def test_films_show_driver_and_avatar_and_the_avatar_lit_anew(result: Result, folder: Path) -> None:
+    assert result.tables
+    for name in ("self talk", "cross astronaut by talk"):
+        film, clip = FileSource(folder / "films" / f"{name}.mp4"), FileSource(folder / "talk.mp4")
+        frames = list(film)
+        assert len(frames) == len(list(clip))
+        assert film.size == (3 * HEIGHT, HEIGHT)
+        driver, avatar, aside = np.split(frames[20].image.astype(float), 3, axis=1)
+        assert np.abs(driver - avatar).mean() < 0.6 * np.abs(driver - aside).mean()  # who drives is who is driven
+    assert not list((folder / "films").glob("*partial*"))
 
 
 def test_the_sheet_shows_driver_over_avatar(result: Result) -> None:

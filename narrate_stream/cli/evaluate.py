@@ -156,9 +156,15 @@ def consistency(models: tuple[Path, ...], lights: tuple[str, ...], frames: int, 
 @click.option("--clips", type=PATH, metavar="DIR", required=True, help="A folder with driving clips.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N clips.")
 @click.option("--sheet", type=PATH, metavar="OUT.png", help="Driver over avatar at telling moments of every case.")
+@click.option("--videos", type=PATH, metavar="DIR", help="Films: driver, avatar, and the same lit anew and turned.")
 @JSON
 def motion(
-    portraits: tuple[Path, ...], clips: Path, limit: int | None, sheet: Path | None, json_file: Path | None
+    portraits: tuple[Path, ...],
+    clips: Path,
+    limit: int | None,
+    sheet: Path | None,
+    videos: Path | None,
+    json_file: Path | None,
 ) -> None:
     """Every clip of --clips drives an avatar built from its own most neutral frame (self), and every PORTRAIT (cross).
 
@@ -177,12 +183,15 @@ def motion(
     lag_...        frames at 30 a second behind fast scripted motion
     """
     check_outputs(json_file, sheet)
+    from narrate_stream.files import output_directory
     from offline.evaluate.clips import clips_in
     from offline.evaluate.motion import FORMATS, evaluate_motion
 
     paths = clips_in(clips, limit)
     models = {name: open_model(path) for name, path in named(portraits).items()}
-    result = evaluate_motion(paths, models, sheet=sheet is not None, progress=say)
+    if videos:
+        output_directory(videos)
+    result = evaluate_motion(paths, models, sheet=sheet is not None, videos=videos, progress=say)
     for name, why in result.failed.items():
         say(f"{name} is left out: {why}")
     for name, rows in result.tables.items():

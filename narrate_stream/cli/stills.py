@@ -21,7 +21,7 @@ from narrate_stream.cli.options import (
     model_argument,
     view_options,
 )
-from narrate_stream.errors import LightError, NarrateError
+from narrate_stream.errors import LightError
 
 _NAME = re.compile(r"[^/\\\0]{1,100}")
 
@@ -35,6 +35,7 @@ def maps(model: Path, output: Path) -> None:
     normal.png holds n = rgb/max*2-1 in camera space; depth.npy is float32, larger is nearer, in input pixels; maps.json
     says the rest. All have the size of the input picture.
     """
+    from narrate_stream.files import output_directory
     from offline.stills import write_maps
 
     opened = open_model(model)
@@ -77,6 +78,7 @@ def relight(
         render_still(model, output, str(light), yaw, pitch, **look)
         return
     lights = read_lights(lights_file)
+    from narrate_stream.files import output_directory
     from narrate_stream.types import View
     from offline.stills import relight_many
 
@@ -96,15 +98,6 @@ def render_still(model: Path, output: Path, light: str, yaw: float, pitch: float
     lighting = open_light(light)
     write_png(output, render_view(open_model(model), light=lighting, view=View(yaw, pitch), **look))
     say(str(output))
-
-
-def output_directory(path: Path) -> Path:
-    """Make the directory if need be. Raises NarrateError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NarrateError(f"{path} cannot be used as a directory: {str(error.strerror).lower()}") from error
-    return path
 
 
 def read_lights(path: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ of identity is shipped, so there is no AED). failed: share of the driver's frame
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,7 @@ from narrate_stream.errors import NarrateError, PortraitError
 from narrate_stream.pipeline import Pipeline
 from narrate_stream.types import Frame, Image
 from offline.build import build
+from offline.evaluate.beside import Beside
 from offline.evaluate.clips import Clip, Judge, read_clip
 from offline.evaluate.following import Pair, Row, compare, likeness
 from offline.evaluate.metrics import mean_row
@@ -93,18 +95,20 @@ def evaluate_motion(
     portraits: dict[str, HybridModel],
     *,
     sheet: bool = False,
+    videos: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Result:
     """Every clip with an avatar of its own person and with every portrait's.
 
-    A clip that is none, shows no face or whose person cannot be built is named in `failed` and left out of the rows
-    concerned. Raises NarrateError when nothing at all could be measured.
+    videos: a folder for a film of every case, see `beside`. A clip that is none, shows no face or whose person cannot
+    be built is named in `failed` and left out of the rows concerned. Raises NarrateError when nothing at
+    all could be measured.
     """
     result, judge = Result(), Judge()
     try:
         for path in paths:
             for case in cases(path, portraits, judge, result):
-                measure(case, judge, result, sheet=sheet)
+                measure(case, judge, result, sheet=sheet, videos=videos)
                 progress(f"{case.kind}: {case.name} done")
     finally:
         judge.close()
@@ -128,10 +132,10 @@ def cases(path: Path, portraits: dict[str, HybridModel], judge: Judge, result: R
         yield Case("cross", f"{name} by {clip.name}", model, clip)
 
 
-def measure(case: Case, judge: Judge, result: Result, *, sheet: bool) -> None:
+def measure(case: Case, judge: Judge, result: Result, *, sheet: bool, videos: Path | None) -> None:
     """Adds one case to the rows."""
     own, clip = case.kind == "self", case.clip
-    act = perform(case, judge, sheet=sheet)
+    act = perform(case, judge, sheet=sheet, videos=videos)
     still = np.repeat(act.rest[None], len(clip.marks), 0)
     for row, marks, likenesses in (("still picture", still, act.still), ("avatar", act.marks, act.shown)):
         pair = Pair(clip.marks, marks, clip.size, act.size, clip.fps)
@@ -141,13 +145,13 @@ def measure(case: Case, judge: Judge, result: Result, *, sheet: bool) -> None:
         result.sheet.append(line(case, act.tiles))
 
 
-def perform(case: Case, judge: Judge, *, sheet: bool) -> Act:
+def perform(case: Case, judge: Judge, *, sheet: bool, videos: Path | None) -> Act:
     """Plays the clip on the avatar as `narrate render` does, without an encoder in between."""
     own, clip = case.kind == "self", case.clip
     picks = moments(clip.marks) if sheet else []
     shown, still, tiles, marks = [], [], [], []
     rest, size = at_rest(case)
-    for i, (frame, image) in enumerate(reenacted(case)):
+    for i, (frame, image) in enumerate(reenacted(case, videos)):
         marks.append(judge(image))
         if own and not np.isnan(clip.marks[i, 0, 0]):
             shown.append(likeness(frame.image, image, clip.marks[i]))
@@ -172,15 +176,18 @@ def at_rest(case: Case) -> tuple[Image, tuple[int, int]]:
     return pipeline.step(Frame(case.clip.portrait)).image, pipeline.size
 
 
-def reenacted(case: Case) -> Iterator[tuple[Frame, Image]]:
+def reenacted(case: Case, videos: Path | None) -> Iterator[tuple[Frame, Image]]:
     """Driving frames and the avatar's, which are as large as the clip's where they are to be compared."""
     driver = MeshDriver(patient=case.kind == "cross")
     pipeline = stage(case, driver)
     try:
         motions = pipeline.rehearse(case.clip.source, [driver(frame) for frame in case.clip.source])
-        for frame, motion in zip(case.clip.source, motions, strict=True):
-            image = pipeline.play(frame, motion).image
-            yield frame, image if case.kind == "cross" else resized(image, case.clip.size)
+        with Beside(videos / f"{case.kind} {case.name}.mp4", pipeline, case.clip) if videos else nullcontext() as film:
+            for frame, motion in zip(case.clip.source, motions, strict=True):
+                image = pipeline.play(frame, motion).image
+                if film:
+                    film(frame, motion, image)
+                yield frame, image if case.kind == "cross" else resized(image, case.clip.size)
     finally:
         pipeline.close()
 
