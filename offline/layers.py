@@ -140,7 +140,7 @@ def cavity_cell(unit: float, width: float, level: float) -> Cell:
     x = np.linspace(-1, 1, w, dtype=np.float32)[None, :, None]
     flesh = np.array([128, 58, 56], np.float32) * (0.45 + 0.55 * level / 200)
     throat = np.exp(-((x / 0.55) ** 2) - ((y - 0.42) / 0.24) ** 2)
-    colour = flesh * (0.5 + 0.3 * y) * (1 - 0.7 * throat)
+    colour = flesh * (0.5 + 0.3 * y) * (1 - 0.55 * throat)
     return Cell("mouth cavity", np.asarray(colour, np.float32), np.ones((h, w), np.float32), (0, 0), 0.1)
 
 

@@ -16,8 +16,8 @@ from offline.layers import Cell
 from offline.outline import Ring, add_strip, rim_edges, rim_of
 from offline.parts import F64, TURNED, MeshParts
 
-LIP_OVER = (-0.08, 0.03, 0.05)  # cm from a lip's rim toward the other, beyond the middle of the gap between them
-LIP_DEEP = (0.03, 0.1, 0.65)  # cm behind the rim; teeth begin at 0.75
+LIP_OVER = (-0.08, 0.03, -0.15)  # cm from a rim toward the other lip, beyond the middle of their gap, and up behind it
+LIP_DEEP = (0.03, 0.1, 0.55)  # cm behind the rim; teeth begin at 0.75
 # of the bag behind the lips: cm aside of their rim and behind it, way to the mouth's middle, share of the lips' motion,
 # and where in the picture of the mouth's inside that is seen, 0..1
 BAG = (
@@ -41,16 +41,15 @@ def add_mouth_bag(parts: MeshParts, fit: FaceFit, landmarks: F64, camera: Camera
     """A bag behind the lips that moves with them: between lips and teeth, however wide and from whatever side, there
     is dark flesh. It shows the `cavity` cell, which lies `at` in the atlas."""
     rim, lips = rim_of(fit, landmarks, camera), lip_edges()
-    start = fit.head(camera.unproject(rim.pixels, rim.z))
-    middle, size = start[np.unique(lips)].mean(0), np.array(cavity.alpha.shape[::-1]) - 1.0
-    away = (start - middle) * [1, 1, 0]
-    away /= np.linalg.norm(away, axis=1, keepdims=True) + 1e-6
+    start, size = camera.unproject(rim.pixels, rim.z), np.array(cavity.alpha.shape[::-1]) - 1.0
+    middle = start[np.unique(lips)].mean(0)
     # along the rays, so that the resting portrait shows none of it; a head that is turned has its mouth behind the lips
     turned = abs(float(angles_from_rotation(fit.rotation)[0])) > TURNED
     deeper = -fit.rotation[:, 2] if turned else camera.unproject(rim.pixels, -np.ones(len(rim.z)))
     rings = []
     for aside, back, inward, follow, (u, v) in BAG:
-        place = fit.camera(start + aside * away + inward * (middle - start)) + back * deeper
+        # aside of each place of the rim, not of the mouth's middle: where lips that meet bow down, that lies above them
+        place = camera.unproject(rim.beside(-aside), rim.z) + inward * (middle - start) + back * deeper
         source = np.broadcast_to(np.array([u, v]) * size + at, rim.pixels.shape)
         rings.append(Ring(camera.project(place), source, place[:, 2], follow))
     add_strip(parts, lips, rings, camera)

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from narrate_stream.ops.facefit import FaceFit
@@ -24,11 +25,14 @@ from offline.parts import F64, MeshParts, grid_triangles, sample, smoothstep
 FEATHER = 1.6  # canvas pixels (at 1024) over which the rims of lids and lips fade
 NEAR, FAR = 0.8, 2.4  # cm between the landmarks' depth and the fine one, over which that loses its say
 RIGHT, LEFT = 1, 2
-TEETH_SHOW = 0.25  # cm that the upper teeth reach below the lip, at which they show as soon as lips part
+TEETH_SHOW = 0.12  # cm that the upper teeth reach below the closed lips: they show as soon as those part
+ARCH = 0.12  # cm per cm^2 that rows of teeth lie deeper aside than lips do
+WIDE = 1.15  # of the resting mouth's width: the upper row, which wide mouths show to the corner
+NOSE_BASE = 2, 97, 326  # of all that no expression moves, what is nearest to the teeth
 CAVITY_UNDER = 0.42  # of the way from the lower lip to the chin that the inside of the mouth goes down behind it
 # a tongue that goes down less than the jaw fills the lower half of a wide mouth; lips that hardly part show the dark
-TONGUE_RISE, TONGUE_DROP = 0.1, 0.62  # cm that it reaches above the lower lip; its share of the jaw's way
-LOWER_TEETH, TEETH_DROP = 0.3, 0.86  # cm below the lower lip; the same share: only wide mouths show them
+TONGUE_RISE, TONGUE_DROP = 0.3, 0.5  # cm that it reaches above the lower lip; its share of the jaw's way
+LOWER_TEETH, TEETH_DROP = 0.38, 0.86  # cm below the lower lip; the same share: only wide mouths show them
 
 
 def add_face(
@@ -117,7 +121,8 @@ def add_mouth(
 ) -> None:
     """The inside of the mouth: cavity, tongue and two rows of teeth; before them the portrait's own when it is open.
 
-    All follow the curve of the lips, so that no corner comes out through a cheek.
+    All follow the curve of the lips, so that no corner comes out through a cheek. What the jaw does not move stays
+    with the base of the nose: a pose that errs a little moves both, and bares no teeth.
     """
     ring = fit.points[list(INNER_UPPER + INNER_LOWER)]
     lips = fit.head(ring)
@@ -134,9 +139,9 @@ def add_mouth(
         h, w = cells[name].alpha.shape
         x = middle + (st[:, 0] - 0.5) * width * (1 - narrow * st[:, 1])
         lip = np.polyval(curve, np.clip(x, lips[:, 0].min(), lips[:, 0].max()))  # beyond the corners it may go anywhere
-        p = np.column_stack([x, top + (bottom - top) * st[:, 1], lip - 0.05 * (x - middle) ** 2 - back])
+        p = np.column_stack([x, top + (bottom - top) * st[:, 1], lip - ARCH * (x - middle) ** 2 - back])
         source = np.column_stack([st * [w - 1, h - 1] + places[name], np.full(len(st), 8.0)])
-        parts.add(fit.camera(p), source, triangles, jaw=jaw)
+        parts.add(fit.camera(p), source, triangles, jaw=jaw, rig=with_nose(np.broadcast_to(1.0 - jaw, len(p))))
 
     if "open mouth" in cells:
         cell = cells["open mouth"]
@@ -148,7 +153,8 @@ def add_mouth(
         top, bottom = camera.project(fit.points[[13, 14]])[:, 1]
         smile = "tongue" in cells
         jaw = 0.0 if smile else np.clip((pixels[:, 1] - top) / max(bottom - top, 1.0), 0, 1)
-        parts.add(camera.unproject(pixels, depth), source, triangles, jaw=jaw)
+        skull = with_nose(np.broadcast_to(1.0 - jaw, len(pixels)))
+        parts.add(camera.unproject(pixels, depth), source, triangles, jaw=jaw, rig=skull)
     open_ratio = np.clip(st[:, 1] * 1.35 - 0.2, 0, 1)
     # narrow and not far below the lip, where it would come out between jaw and neck: the chin follows half as far
     under = CAVITY_UNDER * (low[1] - fit.head(fit.points[[152]])[0, 1])
@@ -164,4 +170,10 @@ def add_mouth(
             TEETH_DROP,
         )
     if "upper teeth" in cells:
-        put("upper teeth", min(2 * sum(TEETH_UPPER), inner), up[1] + 1.24, up[1] - TEETH_SHOW, 0.75, 0.0)
+        put("upper teeth", min(2 * sum(TEETH_UPPER), WIDE * inner), up[1] + 1.24, up[1] - TEETH_SHOW, 0.75, 0.0)
+
+
+def with_nose(share: F64) -> sp.csr_matrix:
+    """(n, LANDMARKS) weights of vertices that go with the base of the nose by a share (n,)."""
+    rows, columns = np.repeat(np.arange(len(share)), len(NOSE_BASE)), np.tile(NOSE_BASE, len(share))
+    return sp.csr_matrix((np.repeat(share / len(NOSE_BASE), len(NOSE_BASE)), (rows, columns)), (len(share), LANDMARKS))
