@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -538,9 +538,10 @@ def test_a_script_drives_without_sound(stage: SimpleNamespace, fake: Fake) -> No
 
 
 @pytest.fixture
-def live(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def live(fake: Fake) -> Iterator[dict[str, Any]]:
     """A server that notes what it was given and ends at once."""
     asked: dict[str, Any] = {}
+    before = sys.getswitchinterval()
 
     def create_app(make_avatar: Any, **options: Any) -> str:
         asked.update(options, make_avatar=make_avatar)
@@ -554,7 +555,8 @@ def live(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     fake("narrate_stream.pipeline", Pipeline=FakePipeline)
     fake("narrate_stream.thumbnails", Thumbnails=lambda models: f"thumbnails of {', '.join(models)}")
     fake("offline.stills", load_or_build=lambda path, progress=None: f"model of {path}")
-    return asked
+    yield asked
+    sys.setswitchinterval(before)
 
 
 def free_port() -> int:
@@ -597,6 +599,11 @@ def test_serve(live: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None
     for wrong in ({"model": "three"}, {"size": 1024}, {"size": 127}, {"size": True}, {"size": "256"}):
         with pytest.raises(NarrateError):
             make(wrong)
+
+
+def test_threads_of_a_server_take_short_turns(live: dict[str, Any]) -> None:
+    assert main(["serve", "one.narrate", "--port", str(free_port())]) == 0
+    assert sys.getswitchinterval() == pytest.approx(0.0005)
 
 
 def test_serve_refuses_early(live: dict[str, Any], tmp_path: Path, sentence: Callable[[], str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -43,6 +44,18 @@ def test_a_model_at_hand_is_opened_without_networks(model: HybridModel, tmp_path
     )
     assert "numpy" in loaded
     assert "torch" not in loaded
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir() or os.cpu_count() == 1, reason="needs Linux and two cores")
+def test_commands_keep_linear_algebra_in_one_thread() -> None:
+    """OpenBLAS starts one for every core when it is loaded, and they wait for work in a loop."""
+    script = (
+        "import os, sys\nfrom narrate_stream.cli import main\nmain(['--version'])\nassert 'numpy' not in sys.modules\n"
+        "import numpy, scipy.linalg\nprint(len(os.listdir('/proc/self/task')), file=sys.stderr)"
+    )
+    free = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=free)
+    assert done.stderr.split() == ["1"]
 
 
 def test_usage_errors_load_nothing_heavy() -> None:

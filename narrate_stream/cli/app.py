@@ -96,9 +96,14 @@ def _sentence(error: Exception) -> str:
 
 
 def _prepare(debug: bool) -> None:
-    """Logs to stderr, and the native libraries' chatter off."""
+    """Logs to stderr, the native libraries' chatter off, and one thread for linear algebra.
+
+    Ours is small and called many times a second. OpenBLAS would wake a thread per core for it, which then waits for
+    more in a loop: a core's worth of nothing, taken from the frame, the encoder and the browser beside them.
+    """
     if not debug:
         _hush_native()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy and scipy are loaded: nobody has, by now
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="narrate: %(message)s")

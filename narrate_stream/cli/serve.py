@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from narrate_stream.ops.lighting import Lighting
     from narrate_stream.protocols import Avatar
 
+TURN_S = 0.0005  # after which a thread that runs Python lets another one; Python's own 5 ms are a sixth of a frame
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -103,6 +105,7 @@ def run(
     make_avatar({}).close()  # kernels are compiled now, and a light that is wrong is told now
     gc.collect()
     gc.freeze()  # what is here stays: to look through all of it again would hold every thread for a tenth of a second
+    sys.setswitchinterval(TURN_S)  # else packets, bands of the picture and the encoder wait for one another
 
     def ready(url: str) -> None:
         say(f"serving {', '.join(models)} at {url} (Ctrl-C stops)")

@@ -21,7 +21,7 @@ LOST_SIZE = 0.05  # a face narrower than this share of the frame is not followed
 
 
 class MeshDriver:
-    """`Driver` for live and recorded video. The first good frame fits the driver's own face shape (0.4 s, once), by
+    """`Driver` for live and recorded video. The first good frame fits the driver's own face shape (30 ms, once), by
     which they are known again, see `keeper`.
 
     patient: takes several looks at every frame, 14 ms instead of 3 and half the error: for clips, not for live video.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
@@ -20,6 +21,7 @@ IDENTITY_PRIOR, EXPRESSION_PRIOR = 0.5, 0.3
 # On photographs with measured normals the detector's own depth (a little flattened) beats the fitted model's, and a mix
 # of both turns best: 18.1 degrees with the model alone, 15.9 with the mix (five subjects).
 DETECTOR_SHARE, DETECTOR_SCALE = 0.7, 0.85
+FACE = 468
 NOISE = 0.012  # expected landmark error, in interocular distances
 
 
@@ -57,44 +59,78 @@ def mixed_depth(z: F64, landmarks: F64, unit: float, turned: float) -> F64:
     return np.asarray((1 - share) * z + share * own)
 
 
+class Misfit:
+    """What a fit makes small: how far every landmark lies from its pixel, beside how unusual the face is.
+
+    Parameters (6 + K,): rotation vector and translation of camera_from_head, then as many sigmas as there are `modes`
+    (K, 468, 3), which are likely up to `sigmas` (K,).
+    """
+
+    def __init__(self, pixels: F64, camera: Camera, modes: F64, sigmas: F64) -> None:
+        self.pixels, self.camera, self.modes, self.sigmas = pixels, camera, modes, sigmas
+        # landmarks are not independent: count them as a tenth of their number against the priors
+        self._weight = 0.3 / (NOISE * max(eyes_apart(pixels), 0.3 * float(np.ptp(pixels[:, 1]))))
+
+    def shape(self, p: F64) -> F64:
+        """(468, 3) head space."""
+        return np.asarray(canonical().landmarks[:FACE] + np.tensordot(p[6:], self.modes, 1))
+
+    def posed(self, p: F64) -> F64:
+        """(468, 3) camera space."""
+        return np.asarray(self.shape(p) @ Rotation.from_rotvec(p[:3]).as_matrix().T + p[3:6])
+
+    def __call__(self, p: F64) -> F64:
+        """(2 * 468 + K,) to be squared and summed."""
+        error = self.camera.project(self.posed(p)) - self.pixels
+        return np.concatenate([error.ravel() * self._weight, p[6:] / self.sigmas])
+
+    def slopes(self, p: F64) -> F64:
+        """(2 * 468 + K, 6 + K) how that changes with the parameters: tried out one by one, they took most of a fit."""
+        rotation, turns = cv2.Rodrigues(p[:3])
+        shape = self.shape(p)
+        turned = shape @ turns.reshape(3, 3, 3).swapaxes(1, 2)
+        shifted = np.broadcast_to(np.eye(3)[:, None], turned.shape)
+        moves = np.concatenate([turned, shifted, self.modes @ rotation.T])  # (6 + K, 468, 3) cm
+        x, y, z = (shape @ rotation.T + p[3:6]).T
+        o = np.zeros(FACE)
+        pixels = -self._weight * self.camera.focal * np.array([[1 / z, o, -x / z**2], [o, -1 / z, y / z**2]])
+        seen = np.einsum("pnc,icn->nip", moves, pixels).reshape(-1, len(p))
+        return np.concatenate([seen, np.eye(len(self.sigmas), len(p), 6) / self.sigmas[:, None]])
+
+
+def eyes_apart(pixels: F64) -> float:
+    """Distance of the outer eye corners of landmarks (>= 468, 2), in their unit."""
+    return float(np.linalg.norm(pixels[33] - pixels[263]) + 1e-9)
+
+
 def fit_face(landmarks: F64, camera: Camera) -> FaceFit:
     """Pose, identity and expression of the canonical face from (478, 3) landmarks in pixels, by ridge least squares.
 
     The fitted depth is kept and every landmark is put exactly under its own pixel, so that the portrait's proportions
     are the portrait's and only the depth is the model's.
     """
-    face = canonical()
-    n = 468
-    pixels = landmarks[:n, :2]
-    iod = float(np.linalg.norm(pixels[33] - pixels[263]) + 1e-9)
-    unit = NOISE * max(iod, 0.3 * float(np.ptp(pixels[:, 1])))
-    k, m = len(face.identity), len(face.expression)
-    modes = np.concatenate([face.identity, face.expression])[:, :n]
-
-    def shape(c: F64) -> F64:
-        return np.asarray(face.landmarks[:n] + np.tensordot(c, modes, 1))
-
-    def posed(p: F64) -> F64:
-        return np.asarray(shape(p[6:]) @ Rotation.from_rotvec(p[:3]).as_matrix().T + p[3:6])
-
-    def residual(p: F64) -> F64:
-        error = (camera.project(posed(p)) - pixels) / unit
-        # landmarks are not independent: count them as a tenth of their number against the priors
-        return np.concatenate([error.ravel() * 0.3, p[6 : 6 + k] / IDENTITY_PRIOR, p[6 + k :] / EXPRESSION_PRIOR])
-
-    span = np.ptp(face.landmarks[:n, 1])
-    depth = camera.focal * span / np.ptp(pixels[:, 1])
-    centre = camera.unproject(pixels.mean(0), -depth) - face.landmarks[:n].mean(0)
-    start = np.concatenate([[0, 0, 0], centre, np.zeros(k + m)])
-    # pose first, by how far the nose lies off the middle of the temples
-    sideways = (pixels[4, 0] - (pixels[234, 0] + pixels[454, 0]) / 2) / max(abs(pixels[454, 0] - pixels[234, 0]), 1e-6)
-    start[1] = np.clip(sideways * 1.2, -0.9, 0.9)
-    pose = least_squares(lambda q: residual(np.concatenate([q, np.zeros(k + m)]))[: 2 * n], start[:6], loss="soft_l1")
-    best = least_squares(residual, np.concatenate([pose.x, np.zeros(k + m)]), max_nfev=12).x
-    fitted = posed(best)
-    error = float(np.sqrt(((camera.project(fitted) - pixels) ** 2).sum(-1).mean()) / iod)
-    fitted[:, 2] = mixed_depth(fitted[:, 2], landmarks[:n], -best[5] / camera.focal, abs(float(np.degrees(best[1]))))
+    face, pixels = canonical(), landmarks[:FACE, :2]
+    modes = np.concatenate([face.identity, face.expression])[:, :FACE]
+    sigmas = np.repeat([IDENTITY_PRIOR, EXPRESSION_PRIOR], [len(face.identity), len(face.expression)])
+    stiff, misfit = Misfit(pixels, camera, modes[:0], sigmas[:0]), Misfit(pixels, camera, modes, sigmas)
+    pose = least_squares(stiff, first_pose(pixels, camera), jac=stiff.slopes, loss="soft_l1").x
+    start = np.concatenate([pose, np.zeros(len(modes))])
+    best = least_squares(misfit, start, jac=misfit.slopes, max_nfev=12).x
+    fitted = misfit.posed(best)
+    error = float(np.sqrt(((camera.project(fitted) - pixels) ** 2).sum(-1).mean()) / eyes_apart(pixels))
+    turned = abs(float(np.degrees(best[1])))
+    fitted[:, 2] = mixed_depth(fitted[:, 2], landmarks[:FACE], -best[5] / camera.focal, turned)
     points = np.concatenate([camera.unproject(pixels, fitted[:, 2]), np.zeros((10, 3))])
     for iris, (a, b) in ((slice(468, 473), (33, 133)), (slice(473, 478), (362, 263))):
         points[iris] = camera.unproject(landmarks[iris, :2], (fitted[a, 2] + fitted[b, 2]) / 2)
     return FaceFit(Rotation.from_rotvec(best[:3]).as_matrix(), best[3:6], points, error)
+
+
+def first_pose(pixels: F64, camera: Camera) -> F64:
+    """(6,) rotation vector and translation to begin with: as far away as the face is high, turned by how far the nose
+    lies off the middle of the temples."""
+    face = canonical().landmarks[:FACE]
+    depth = camera.focal * np.ptp(face[:, 1]) / np.ptp(pixels[:, 1])
+    centre = camera.unproject(pixels.mean(0), -depth) - face.mean(0)
+    sideways = (pixels[4, 0] - (pixels[234, 0] + pixels[454, 0]) / 2) / max(abs(pixels[454, 0] - pixels[234, 0]), 1e-6)
+    return np.array([0, np.clip(sideways * 1.2, -0.9, 0.9), 0, *centre])
