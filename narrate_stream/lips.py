@@ -25,7 +25,7 @@ UPPER_MOUTH = (
     268, 271, 272, 407, *CORNERS,
 )  # fmt: skip
 MOUTH_INDEX, UPPER_LIP_INDEX, LOWER_LIP_INDEX = np.array(MOUTH), np.array(UPPER_LIP), np.array(LOWER_LIP)
-LIP_RISE = 1.1  # cm the upper lip may rise, approached softly
+LIP_RISE, LEAST_RISE = 1.1, 0.25  # cm the upper lip may rise from shut lips, approached softly; what is always left
 OPENING = 0.58  # of the way from nose to chin: how far lips part in relative motion, approached softly;
 LEAST = 0.1  # what is left of it to lips that are parted already
 OVERLAP = 0.04  # cm by which shut lips overlap
@@ -35,9 +35,10 @@ UPPER_SHARE = 0.35  # of that the upper lip's
 STIR = 0.12  # of the mouth's width: what a speaking mouth opens and closes within a moment
 PLAIN, SMILE, PUCKER = 0.53, 0.36, 0.24  # eye distances: how wide mouths are, and can get in addition, or can lose
 DROPPED = 0.7  # of the mouth's width: how far a jaw that is dropped opens it
-GIVES_WAY = 0.5  # how much of the portrait's smile is lost to such a jaw, and to a mouth that is pursed
+GIVES_WAY = 0.7  # how much of the portrait's smile is lost to such a jaw, and to a mouth that is pursed
 STRETCH = 0.75, 1.5  # how much of a driver's opening there is in narrower and in wider mouths
 TYPICAL = 0.7  # of the way from a calm driver's mouth to most people's: where it rests
+FLATTEST = -0.05  # 1 / cm: curvature of the teeth's arch
 AROUND = 0.12  # eye distances from the lips that the face goes along when they are moved
 MOMENT, RELEASE = 0.6, 2.0  # seconds: of that moment; until a mouth that stopped speaking is the portrait's own again
 
@@ -73,6 +74,12 @@ def stretched(face: NDArray[np.floating[Any]], share: float, along: F64) -> F64:
     return np.asarray((share - 1) * (face[:468, 0] - middle) * along, np.float64)
 
 
+def arch_of(face: NDArray[np.floating[Any]]) -> float:
+    """1 / cm: the lips lie so much nearer per square of the way from the middle; what they lie on is always round."""
+    lips = face[[78, *UPPER_LIP, 308]]
+    return min(float(np.polyfit(lips[:, 0], lips[:, 2], 2)[0]), FLATTEST)
+
+
 def relaxed(face: NDArray[np.floating[Any]]) -> F64:
     """(478, 3) a driver's calmest face with the mouth as it most probably rests: shut, and nearly as wide and as far
     below the nose as most people's. Of one who speaks or smiles through a whole clip no moment shows it."""
@@ -87,12 +94,14 @@ def relaxed(face: NDArray[np.floating[Any]]) -> F64:
     return out
 
 
-def composed(own: float, driver: float, dropped: float) -> float:
-    """Two widths of the mouth, -1 pursed .. 1 smiling, as one: what is alike adds up to no more than a face can do;
-    what is contrary, or goes down with the jaw (dropped, 0..1), gives way to the driver."""
-    if own * driver > 0:
-        return own + driver * max(1 - abs(own), 0)
-    return own * (1 - GIVES_WAY * max(min(abs(driver), 1), dropped)) + driver
+def composed(own: float, driver: float, dropped: float) -> tuple[float, float]:
+    """What is left of the portrait's own width of the mouth, -1 pursed .. 1 smiling, and it and the driver's as one.
+
+    What is contrary, or goes down with the jaw (dropped, 0..1), gives way to the driver; what is alike adds up to no
+    more than a face can do."""
+    contrary = min(abs(driver), 1.0) if own * driver < 0 else 0.0
+    left = own * (1 - GIVES_WAY * max(contrary, dropped))
+    return left, left + driver * (max(1 - abs(left), 0.0) if left * driver > 0 else 1.0)
 
 
 class Closing:
@@ -132,14 +141,17 @@ class Lips:
         own = self.own
         self._upper = np.array(UPPER_MOUTH)
         # a lip that is already up in a smile has little way left; higher, there would be more gum than anyone has
-        opening = np.linalg.norm(own[13] - own[14]) / np.linalg.norm(own[78] - own[308])
-        self._rise = LIP_RISE * (0.6 if opening > 0.06 else 1.0)
+        bared = float(np.linalg.norm(own[13] - own[14])) if relative else 0.0
+        self._rise = max(LIP_RISE - bared, LEAST_RISE)
         nose, lip = own[2, 1], own[14, 1]
         self._with_jaw = np.clip((nose - own[:468, 1]) / (nose - lip), 0, 1)
         self._with_jaw[self._upper] = 0
         self._closing, self._along = Closing(own), with_lips(own)
         width = float(np.linalg.norm(own[78] - own[308]))
         self._gaps = np.clip(gaps(own), 0, DRAWN * width)
+        self._arch = arch_of(own)
+        seam = own[13, 1] - UPPER_SHARE * (own[13, 1] - own[14, 1])  # where the lips meet
+        self._raised = max(float((own[61, 1] + own[291, 1]) / 2 - seam), 0.0)  # cm: corners of a smile
         self._usual: float | None = None  # opening of the driver's mouth, of late
         self._speaks = self._talk = 0.0
 
@@ -157,7 +169,7 @@ class Lips:
         rise = offsets[self._upper, 1]
         offsets[self._upper, 1] = np.where(rise > 0, softly(rise, self._rise), rise)
         if self.relative:
-            offsets[:, 0] += self._widened(offsets, face, base)
+            offsets += self._widened(offsets, face, base)
             offsets[:, 1] += self._met(offsets, face, base, seconds)
             offsets = self._opening_limited(offsets)
         return self._apart(offsets)
@@ -172,29 +184,33 @@ class Lips:
         return max(self._talk, self._speaks * (1 - parted) ** 2)
 
     def _widened(self, offsets: F64, face: NDArray[np.floating[Any]], base: NDArray[np.floating[Any]]) -> F64:
-        """(468,) cm sideways that give the mouth the width of the portrait's expression and the driver's together."""
+        """(468, 3) cm that give the mouth the width of the portrait's expression and the driver's together. It slides
+        along the arch of the teeth, which would come out through a cheek else, and the corners of a smile that gives
+        way come down."""
         now = self.own[:468] + offsets
         own, moved = (
             x / (SMILE if x > 0 else PUCKER)
             for x in (mouth_width(self.own) - PLAIN, mouth_width(face) - mouth_width(base))
         )
         dropped = float(np.clip((mouth_opening(face) - mouth_opening(base)) / DROPPED, 0, 1))
-        share = composed(own, moved, dropped)
+        left, share = composed(own, moved, dropped)
         wanted = PLAIN + share * (SMILE if share > 0 else PUCKER)
-        return stretched(now, wanted / mouth_width(now), self._along)
+        aside = stretched(now, wanted / mouth_width(now), self._along)
+        x = now[:, 0] - (now[61, 0] + now[291, 0]) / 2
+        down = (1 - left / own if own > 0 else 0.0) * self._raised * np.minimum(np.abs(x / x[291]), 1) * self._along
+        return np.column_stack([aside, -down, self._arch * aside * (2 * x + aside)])
 
     def _met(
         self, offsets: F64, face: NDArray[np.floating[Any]], base: NDArray[np.floating[Any]], seconds: float
     ) -> F64:
         """(468,) cm upward that leave the lips as far apart as the driver's, in the mouth's own proportions, and as far
-        as they are in the portrait, where they are not drawn together."""
+        as they are in the portrait, where they are not drawn together. Speech opens lips so drawn by the jaw."""
         now = self.own[:468] + offsets
         widths = [float(np.linalg.norm(f[78] - f[308])) for f in (now, face)]
         scale = float(np.clip(widths[0] / max(widths[1], 1e-6), *STRETCH))
         met = self._drawn_together(mouth_opening(face), seconds)
         driver = np.maximum(gaps(face) - (1 - met) * gaps(base), 0)
-        wanted = scale * driver + gaps(self.own) - met * self._gaps
-        return self._closing(gaps(now) - wanted)
+        return self._closing(met * self._gaps) + self._closing(gaps(now) - gaps(self.own) - scale * driver)
 
     def _opening_limited(self, offsets: F64) -> F64:
         """A mouth that opens as far as the portrait's face has room for: beyond, jaw and chin go down less."""

@@ -11,10 +11,14 @@ from narrate_stream.bundle import HybridModel
 from narrate_stream.drivers.channels import expressive_face
 from narrate_stream.lips import (
     GIVES_WAY,
+    LEAST_RISE,
+    LIP_RISE,
     LOWER_LIP_INDEX,
     OVERLAP,
     UPPER_LIP_INDEX,
+    UPPER_MOUTH,
     Lips,
+    arch_of,
     composed,
     gaps,
     mouth_opening,
@@ -129,11 +133,45 @@ def test_a_mouth_is_pursed_with_the_drivers_and_a_smile_has_little_way_left(smil
 
 
 def test_two_widths_make_one_that_a_face_can_have() -> None:
-    assert composed(0.5, 0, 0) == 0.5
-    assert composed(0.5, 0.5, 0) == 0.75
-    assert composed(1.2, 0.5, 0) == 1.2  # no wider than it is already
-    assert composed(0.5, -1, 0) == pytest.approx(0.5 * (1 - GIVES_WAY) - 1)
-    assert composed(0.5, 0, 1) == pytest.approx(0.5 * (1 - GIVES_WAY))
+    assert composed(0.5, 0, 0) == (0.5, 0.5)
+    assert composed(0.5, 0.5, 0) == (0.5, 0.75)
+    assert composed(1.2, 0.5, 0) == (1.2, 1.2)  # no wider than it is already
+    left = 0.5 * (1 - GIVES_WAY)
+    assert composed(0.5, -1, 0) == pytest.approx((left, left - 1))
+    assert composed(0.5, 0, 1) == pytest.approx((left, left))
+    assert composed(0.5, 0.5, 1) == pytest.approx((left, left + 0.5 * (1 - left)))  # whoever laughs drops the jaw, too
+
+
+def test_a_smile_that_gives_way_comes_down_and_slides_along_the_arch(smiling: HybridModel) -> None:
+    lips = Lips(smiling, relative=True)
+    pursed = expressive_face({"mouthPucker": 1}, (0, 0))
+    moved = lips._widened(np.zeros((468, 3)), pursed, driver(0))
+    rest, after = (shown(smiling, m).astype(np.float64) for m in (np.zeros((468, 3)), moved))
+    assert mouth_width(after) < 0.8 * mouth_width(rest)
+    assert moved[[61, 291], 1] == pytest.approx(-GIVES_WAY * lips._raised, rel=0.2)
+    middle = (rest[61, 0] + rest[291, 0]) / 2
+    square = ((after[[61, 291], 0] - middle) ** 2 - (rest[[61, 291], 0] - middle) ** 2).mean()
+    assert moved[[61, 291], 2].mean() == pytest.approx(arch_of(rest) * square, rel=0.02)
+    assert moved[[61, 291], 2].min() > 0.1  # cm forward: no tooth comes out beside a pursed mouth
+
+
+def test_an_upper_lip_that_bares_the_teeth_rises_hardly_more(smiling: HybridModel) -> None:
+    shut = replace(smiling, neutral=driver(0).astype(np.float32))
+    assert gaps(smiling.neutral)[4] > LIP_RISE - LEAST_RISE
+    for model, relative, most in ((smiling, True, LEAST_RISE), (shut, True, LIP_RISE), (smiling, False, LIP_RISE)):
+        rise = np.zeros((468, 3))
+        rise[list(UPPER_MOUTH), 1] = 3.0
+        up = driver(0) + np.concatenate([rise, np.zeros((10, 3))])
+        assert set_by(Lips(model, relative=relative), up, rise)[0, 1] == pytest.approx(most, abs=0.1)
+
+
+def test_speech_opens_lips_by_the_jaw(smiling: HybridModel) -> None:
+    """The upper lip of a smile comes down to where lips meet, and stays there when the jaw drops."""
+    lips = Lips(smiling, relative=True)
+    lips.rehearse([driver(0.5 * (k % 2)) for k in range(20)])
+    shut, wide = (set_by(lips, driver(jaw), (driver(jaw) - driver(0))[:468].astype(np.float64)) for jaw in (0, 0.5))
+    assert shut[13, 1] < -0.15
+    assert wide[13, 1] == pytest.approx(shut[13, 1], abs=0.05)
 
 
 def test_a_mouth_that_never_rests_is_put_to_rest() -> None:
