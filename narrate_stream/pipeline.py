@@ -139,11 +139,11 @@ class Pipeline:
         calm = self.retarget.calmest([m for m in motions if m is not None])
         return steadied(motions, calm) if self.retarget.mode == "relative" else sharpened(frames, motions, calm)
 
-    def rehearse(self, motions: list[Motion | None]) -> None:
+    def rehearse(self, motions: list[Motion | None], fps: float) -> None:
         """Offline: lets the retargeter see the whole clip before it plays."""
         self.calibration = None
         if getattr(self.driver, "neutral", None) is None:
-            self.retarget.rehearse(motions)
+            self.retarget.rehearse(motions, fps)
 
     def warm_up(self) -> None:
         """Goes once through what a frame may need (kernels, tables, threads), so that no frame waits for something that

@@ -400,7 +400,7 @@ class FakePipeline:
         assert len(list(frames)) == len(list(frames)) == len(motions)
         return motions
 
-    def rehearse(self, motions: list[Any]) -> None:
+    def rehearse(self, motions: list[Any], fps: float) -> None:
         self.motions = motions
 
     def set_view(self, view: View) -> None:

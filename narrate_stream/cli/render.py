@@ -73,7 +73,7 @@ def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
         scripted = drive.suffix.lower() == ".json"
         if not scripted:
             motions = pipeline.look_again(Watched(source, "looking again"), motions)
-        pipeline.rehearse(motions)
+        pipeline.rehearse(motions, float(source.fps))
         sound = None if scripted else drive
         with FileSink(output, pipeline.size, source.fps, audio_from=sound) as sink:
             for frame in play(pipeline, source, motions, options):

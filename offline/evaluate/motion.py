@@ -178,7 +178,7 @@ def reenacted(case: Case) -> Iterator[tuple[Frame, Image]]:
     pipeline = stage(case, driver)
     try:
         motions = pipeline.look_again(case.clip.source, [driver(frame) for frame in case.clip.source])
-        pipeline.rehearse(motions)
+        pipeline.rehearse(motions, float(case.clip.source.fps))
         for frame, motion in zip(case.clip.source, motions, strict=True):
             image = pipeline.play(frame, motion).image
             yield frame, image if case.kind == "cross" else resized(image, case.clip.size)
