@@ -133,13 +133,13 @@ class Pipeline:
         """The avatar's last motion, before the viewer's turn."""
         return self._presence.motion
 
-    def rehearse(self, frames: Iterable[Frame], motions: list[Motion | None]) -> list[Motion | None]:
-        """Offline: goes through a clip (at least one face) before it plays, and returns the motions that are to be
-        played; see `rehearsal`. Scripted motion is what it is."""
+    def rehearse(self, frames: Iterable[Frame], motions: list[Motion | None], fps: float) -> list[Motion | None]:
+        """Offline: goes through a clip (at least one face, frames per second) before it plays, and returns the motions
+        that are to be played; see `rehearsal`. Scripted motion is what it is."""
         self.calibration = None
         if getattr(self.driver, "neutral", None) is not None:
             return motions
-        return rehearsed(self.retarget, self.framing, self._plainly, frames, motions)
+        return rehearsed(self.retarget, self.framing, self._plainly, frames, motions, fps)
 
     def _plainly(self, motion: Motion) -> Image:
         """(H, W, 3) the avatar of this moment in the portrait's own light, seen from the front."""

@@ -36,6 +36,7 @@ def rehearsed(
     show: Callable[[Motion], Image],
     frames: Iterable[Frame],
     motions: Sequence[Motion | None],
+    fps: float,
 ) -> list[Motion | None]:
     """The motions of a clip (at least one face) as they are to be played; `retarget` knows its neutral from now on.
 
@@ -45,12 +46,12 @@ def rehearsed(
     calm, anchor = retarget.calmest([m for m in motions if m is not None]), retarget.anchor
     if anchor is None or not filmed(calm):
         steady = steadied(motions, calm) if filmed(calm) else list(motions)
-        retarget.rehearse(steady)
+        retarget.rehearse(steady, fps)
         return steady
     exact = aligned(frames, motions, calm)
     seen = looked_at(frames, exact)
     sharp = sharpened(motions, calm, exact, seen)
-    retarget.rehearse(sharp)
+    retarget.rehearse(sharp, fps)
     return to_the_eye(partial(places, anchor, framing, show), sharp, calm, seen) if anchor.is_portrait(calm) else sharp
 
 

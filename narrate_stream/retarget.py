@@ -168,12 +168,12 @@ class Retargeter:
         openings = lid_openings(seen.landmarks)
         self.reference = Reference(seen, openings, closed_fully(openings / eye_widths(seen.landmarks)))
 
-    def rehearse(self, motions: list[Motion | None]) -> None:
-        """Chooses the reference from a whole clip."""
+    def rehearse(self, motions: list[Motion | None], fps: float) -> None:
+        """Chooses the reference from a whole clip, and hears when its driver speaks."""
         seen = [m for m in motions if m is not None]
         if not seen:
             return
-        self._lips.rehearse([m.landmarks for m in seen])
+        self._lips.rehearse([None if m is None else m.landmarks for m in motions], fps)
         calm = self.calmest(seen)
         if not self.anchor:
             calm = replace(calm, landmarks=relaxed(with_usual_eyes(calm, seen)).astype(np.float32))

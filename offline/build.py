@@ -24,6 +24,7 @@ from offline.bake import bake_horizons, openness
 from offline.geometry import Surface, build_surface
 from offline.headfit import HeadFit, fit_head
 from offline.maps import Maps, canvas_maps
+from offline.mouthline import with_whole_mouth
 from offline.networks import Estimate, estimate, load_networks
 from offline.picture import Picture, load_builtin_portrait, load_picture
 from offline.preprocess import Portrait, clean_plate, foreground_colours, matte, prepare
@@ -121,6 +122,7 @@ def build(
         steps.done("networks")
     detail = (seen.normal, outside_mouth(seen.confidence, portrait)) if seen else None
     surface = build_surface(fit, portrait.landmarks, alpha, portrait.camera, detail, colours)
+    portrait, fit = with_whole_mouth(portrait, fit, surface)  # from here on: what moves
     steps.done("geometry")
     mesh, cells, places, height = assemble_mesh(portrait, fit, surface, alpha, colours)
     steps.done("layers and rig")

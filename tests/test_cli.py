@@ -396,7 +396,7 @@ class FakePipeline:
         self.closed = False
         FakePipeline.made = self
 
-    def rehearse(self, frames: Any, motions: list[Any]) -> list[Any]:
+    def rehearse(self, frames: Any, motions: list[Any], fps: float) -> list[Any]:
         assert len(list(frames)) == len(list(frames)) == len(motions)
         self.motions = motions
         return motions

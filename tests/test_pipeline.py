@@ -319,7 +319,7 @@ def test_a_turn_beyond_the_limits_is_disclosed(model: HybridModel) -> None:
 def test_a_way_beyond_the_limits_is_disclosed(model: HybridModel, transfer: Literal["mesh", "first-order"]) -> None:
     pipeline = Pipeline(model, size=SIZE, transfer=transfer)
     calm = neutral_motion()
-    pipeline.rehearse([], [calm])
+    pipeline.rehearse([], [calm], 30)
     near = replace(calm, translation=calm.translation + np.float32([0, 0, 30]))
     for i in range(30):
         pipeline.play(frame(i), near)
@@ -356,7 +356,7 @@ def test_a_neutral_is_found_while_it_plays_and_told(model: HybridModel) -> None:
 
 def test_a_clip_that_was_seen_before_needs_no_calibration(model: HybridModel) -> None:
     pipeline = Pipeline(model, size=SIZE)
-    pipeline.rehearse([], [turned(yaw=9)])
+    pipeline.rehearse([], [turned(yaw=9)], 30)
     pipeline.play(frame(0), turned(yaw=9))
     assert pipeline.state()["calibration"] is None
     assert pipeline.state()["pose"]["yaw"] == pytest.approx(0, abs=0.3)

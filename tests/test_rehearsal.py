@@ -90,6 +90,6 @@ def test_who_is_not_the_portrait_plays_nothing_to_themselves(
     moment = replace(moment, pixels=moment.pixels * np.float32(factor))
     monkeypatch.setattr(rehearsal, "aligned", lambda _, motions, __: [m.pixels for m in motions])
     monkeypatch.setattr(rehearsal, "looked_at", lambda _, marks: marks)
-    out = rehearsed(retarget, FRAMING, lambda _: pytest.fail("plays to itself"), [], [moment, moment])
+    out = rehearsed(retarget, FRAMING, lambda _: pytest.fail("plays to itself"), [], [moment, moment], 30)
     assert retarget.reference is not None
     assert all(m is not None and not m.measured for m in out)

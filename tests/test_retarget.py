@@ -206,7 +206,7 @@ def own_motion(model: HybridModel, turn: Angles = (0, 0, 0), shift: Angles = (0,
 def test_absolute_motion_of_the_portrait_itself_is_the_identity(model: HybridModel) -> None:
     retarget, own = Retargeter(model, "absolute"), own_motion(model)
     turned = own_motion(model, (25, 0, 0), (2, 0, 0))
-    retarget.rehearse([None, turned, own, turned])
+    retarget.rehearse([None, turned, own, turned], 30)
     assert retarget.reference is not None
     assert np.array_equal(retarget.reference.motion.pixels, own.pixels)
     out = settled(retarget, own)
@@ -259,12 +259,12 @@ def test_rehearsing_finds_the_calmest_moment(model: HybridModel) -> None:
     calm = face()
     clip = [face({"jawOpen": 0.7}), face(angles=(20, 0, 0)), None, calm, face({"eyeBlinkLeft": 1, "eyeBlinkRight": 1})]
     retarget = Retargeter(model)
-    retarget.rehearse(clip)
+    retarget.rehearse(clip, 30)
     assert retarget.reference is not None
     assert retarget.reference.motion.rotation is calm.rotation
     assert neutral_score(calm) < min(neutral_score(m) for m in clip if m is not None and m is not calm)
     empty = Retargeter(model)
-    empty.rehearse([None, None])
+    empty.rehearse([None, None], 30)
     assert empty.reference is None
 
 
@@ -289,7 +289,7 @@ def test_the_neutral_of_a_clip_has_a_shut_mouth_and_the_usual_eyes(model: Hybrid
     surprised = face({"eyeWideLeft": 1, "eyeWideRight": 1, "browInnerUp": 1})
     speaking = [face({"jawOpen": 0.3 + 0.1 * i}) for i in range(4)]
     retarget = Retargeter(model)
-    retarget.rehearse([surprised, *speaking])
+    retarget.rehearse([surprised, *speaking], 30)
     assert retarget.reference is not None
     found, usual = retarget.reference.motion.landmarks, speaking[0].landmarks
     eyes, mouth = [159, 386, 105, 334], [0, 17, 61, 291, 152]

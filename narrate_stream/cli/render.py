@@ -71,7 +71,7 @@ def render(model: Path, drive: Path, output: Path, **options: Any) -> None:
     try:
         motions = track_clip(source, driver, drive)
         scripted = drive.suffix.lower() == ".json"
-        motions = pipeline.rehearse(Watched(source, "looking again"), motions)
+        motions = pipeline.rehearse(Watched(source, "looking again"), motions, float(source.fps))
         sound = None if scripted else drive
         with FileSink(output, pipeline.size, source.fps, audio_from=sound) as sink:
             for frame in play(pipeline, source, motions, options):

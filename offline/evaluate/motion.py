@@ -181,9 +181,10 @@ def reenacted(case: Case, videos: Path | None) -> Iterator[tuple[Frame, Image]]:
     driver = MeshDriver(patient=case.kind == "cross")
     pipeline = stage(case, driver)
     try:
-        motions = pipeline.rehearse(case.clip.source, [driver(frame) for frame in case.clip.source])
+        source = case.clip.source
+        motions = pipeline.rehearse(source, [driver(frame) for frame in source], float(source.fps))
         with Beside(videos / f"{case.kind} {case.name}.mp4", pipeline, case.clip) if videos else nullcontext() as film:
-            for frame, motion in zip(case.clip.source, motions, strict=True):
+            for frame, motion in zip(source, motions, strict=True):
                 image = pipeline.play(frame, motion).image
                 if film:
                     film(frame, motion, image)
