@@ -27,7 +27,7 @@ WIDE, FINE = 0.45, 0.15  # cm: how far around skin is asked for the colour of wh
 BRIGHTEST = 40.0  # times its light in the photograph, where that lies in deep shade
 SPECK = 0.04  # cm
 LASHES_END = 0.06, 0.18  # cm from the lid's edge over which its own lashes end
-SOFT = 0.12  # cm beyond its outline at which what comes down has half gone over into what stays
+SOFT = 0.09  # cm beyond its outline at which what comes down has half gone over into what stays, within twice as much
 
 
 def shut_lid(picture: Image, marks: F64, unit: float) -> tuple[tuple[slice, slice], Array]:
@@ -78,7 +78,7 @@ def coming_down(shape: tuple[int, ...], at: F64, unit: float) -> Array:
     """(h, w) 0..1 what is skin of an upper lid, and none of its lashes."""
     side = 2 * max(1, round(SOFT * unit)) + 1
     whole = cv2.dilate(filled(at[list(LID)], shape), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    soft = cv2.GaussianBlur(whole, (0, 0), max(SOFT * unit, 0.5))
+    soft = cv2.GaussianBlur(whole, (0, 0), max(2 * SOFT * unit, 0.5))
     edge = np.ones(shape[:2], np.uint8)
     cv2.polylines(edge, [np.round(at[list(RIM)]).astype(np.int32)], False, 0)
     far = cv2.distanceTransform(edge, cv2.DIST_L2, 5) / unit
