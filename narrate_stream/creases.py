@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from narrate_stream.bundle import HybridModel
+from narrate_stream.lids import shut_lid
 from narrate_stream.ops.canonical import canonical
-from narrate_stream.ops.colour import linear_table
-from narrate_stream.ops.creases import GROUPS, LASHES, RIGHT_SIDE, RIM, SHALLOWEST, Crease, curve_points, profile
+from narrate_stream.ops.creases import GROUPS, RIGHT_SIDE, SHALLOWEST, Crease, curve_points, profile
 from narrate_stream.types import Array
 
 F64 = NDArray[np.float64]
 REACH = 6.0  # widths of a crease, beyond which it does nothing
 TAPER = 0.25  # of a curve, in which it begins and ends
 RANGE = (0.4, 4.0)  # how far creases may darken and brighten
-ABOVE_RIM = (33, 246, 161, 160, 159, 158, 157, 173, 133, 189, 221, 222, 223, 224, 225, 113)  # the skin of an upper lid
-LINE, LASHES_END = 0.45, (0.12, 0.3)  # cm: wider dark lines on a lid are no folds; over which its lashes end
 
 
 @dataclass(frozen=True)
@@ -37,29 +35,40 @@ class Field:
 
 
 class Creases:
-    """All groups of one model, for pictures of the atlas of one size (h, w)."""
+    """All groups of one model and, last, its upper lids' skin, for a picture of its atlas (h, w, 3): the albedo or the
+    portrait's own light. A lid gets brighter by as much as it is dark there."""
 
-    def __init__(self, model: HybridModel, shape: tuple[int, ...]) -> None:
-        self.shape = shape[:2]
-        k = shape[1] / model.alpha.shape[1]
+    def __init__(self, model: HybridModel, picture: NDArray[np.uint8]) -> None:
+        self.shape, self.picture = picture.shape[:2], picture
+        k = picture.shape[1] / model.alpha.shape[1]
         marks = (model.source[:468, :2].astype(np.float64) + 0.5) * k - 0.5
         eyes = float(np.linalg.norm(model.neutral[33] - model.neutral[263]))
         self.fields: list[Field] = []
+        self._lines: list[Field] = []
         if len(marks) < 468 or eyes < 1e-3:  # a mesh that is no face
             return
         unit = float(np.linalg.norm(marks[33] - marks[263])) / eyes
         bald = 1 - cv2.resize(model.material[..., 3], self.shape[::-1], interpolation=cv2.INTER_AREA) / np.float32(255)
         sides = zip(GROUPS, RIGHT_SIDE, strict=True)
-        self.fields = [field_of(group, right, marks, unit, bald) for group, right in sides]
-        picture = cv2.resize(model.texture, self.shape[::-1], interpolation=cv2.INTER_AREA)
-        for group in LASHES:
-            self.fields[group] = joined(self.fields[group], unfolded(picture, bool(RIGHT_SIDE[group]), marks, unit))
+        self._marks, self._unit = marks, unit
+        self._lines = [field_of(group, right, marks, unit, bald) for group, right in sides]
+        self.lay_on(picture)
+
+    def lay_on(self, picture: NDArray[np.uint8]) -> None:
+        """Another picture of the atlas, of the same size, from now on."""
+        self.picture = picture
+        sides = (True, False) if self._lines else ()
+        self.fields = [*self._lines, *(lid_of(picture, right, self._marks, self._unit) for right in sides)]
 
     def tilt(self, amplitudes: Array) -> Array:
         """(h, w, 5) the tilt of every pixel, see `Field`."""
         out = np.zeros((*self.shape, 5), np.float32)
         for field, amplitude in self.active(amplitudes):
-            out[field.box] += amplitude * field.tilt
+            part, more = out[field.box], amplitude * field.tilt
+            part[..., :2] += more[..., :2]
+            part[..., 2:] += (1 - part[..., 2:]) * more[
+                ..., 2:
+            ]  # each keeps off a share of what the others let through
         return out
 
     def active(self, amplitudes: Array) -> list[tuple[Field, np.float32]]:
@@ -73,8 +82,8 @@ class Creases:
         for field, amplitude in self.active(amplitudes):
             right, up = (enlarged(s, self.shape, field.box) for s in slopes)
             tilt = amplitude * field.tilt
-            change = right * tilt[..., :1] + up * tilt[..., 1:2] - tilt[..., 2:]
-            root[field.box] *= np.sqrt(np.clip(1 + change, *RANGE))
+            change = np.minimum(right * tilt[..., :1] + up * tilt[..., 1:2], RANGE[1] - 1) - tilt[..., 2:]
+            root[field.box] *= np.sqrt(np.maximum(1 + change, RANGE[0]))
 
 
 def enlarged(small: Array, shape: tuple[int, ...], box: tuple[slice, slice]) -> Array:
@@ -125,39 +134,10 @@ def tilted(crease: Crease, points: F64, at: F64, unit: float, outer: float) -> F
     return np.asarray(tilt * (ends**2 * (3 - 2 * ends))[..., None])
 
 
-def unfolded(picture: NDArray[np.uint8], right: bool, marks: F64, unit: float) -> Field:
-    """By how much the folds of an upper lid, dark lines in the picture of the atlas (h, w, 3), get brighter when it is
-    shut and smooth; lashes stay. marks (468, 2) pixels, `unit` to the cm."""
-    h, w = picture.shape[:2]
-    mirror = canonical().mirror[:468]
-    rim, around = ((marks if right else marks[mirror])[list(ring)] for ring in (RIM, ABOVE_RIM))
-    edge = 2 * LINE * unit
-    x0, y0 = np.clip(np.floor(around.min(0) - edge), 0, [w, h]).astype(int)
-    x1, y1 = np.clip(np.ceil(around.max(0) + edge), 0, [w, h]).astype(int)
-    box = slice(y0, y1), slice(x0, x1)
-    tilt = np.zeros((y1 - y0, x1 - x0, 5), np.float32)
-    if tilt.size == 0:
-        return Field(box, tilt)
-    light = linear_table()[picture[box]]
-    side = 2 * round(LINE * unit / 2) + 1
-    smooth = cv2.morphologyEx(light, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    smooth = cv2.GaussianBlur(smooth, (0, 0), max(0.15 * unit, 0.5))
-    canvas = np.zeros(light.shape[:2], np.uint8)
-    cv2.fillPoly(canvas, [np.round(around - [x0, y0]).astype(np.int32)], 1)
-    lashes = np.ones(light.shape[:2], np.uint8)
-    cv2.polylines(lashes, [np.round(rim - [x0, y0]).astype(np.int32)], False, 0)
-    far = cv2.distanceTransform(lashes, cv2.DIST_L2, 5) / unit
-    share = cv2.GaussianBlur(canvas.astype(np.float32), (0, 0), max(0.12 * unit, 0.5)) * canvas
-    share *= np.clip((far - LASHES_END[0]) / (LASHES_END[1] - LASHES_END[0]), 0, 1)
-    tilt[..., 2:] = share[..., None] * np.clip(1 - smooth / np.maximum(light, 1e-3), 1 - RANGE[1], 0)
-    return Field(box, tilt)
-
-
-def joined(one: Field, other: Field) -> Field:
-    """Two fields of one group as one."""
-    (a, b), (c, d) = one.box, other.box
-    box = slice(min(a.start, c.start), max(a.stop, c.stop)), slice(min(b.start, d.start), max(b.stop, d.stop))
-    tilt = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start, 5), np.float32)
-    for (down, across), part in ((one.box, one.tilt), (other.box, other.tilt)):
-        tilt[down.start - box[0].start :, across.start - box[1].start :][: part.shape[0], : part.shape[1]] += part
+def lid_of(picture: NDArray[np.uint8], right: bool, marks: F64, unit: float) -> Field:
+    """By how much the skin of an upper lid changes in the picture of the atlas (h, w, 3) when it is shut and smooth.
+    marks (468, 2) pixels, `unit` to the cm."""
+    box, brighter = shut_lid(picture, marks if right else marks[canonical().mirror[:468]], unit)
+    tilt = np.zeros((*brighter.shape[:2], 5), np.float32)
+    tilt[..., 2:] = -brighter
     return Field(box, tilt)

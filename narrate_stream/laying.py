@@ -87,8 +87,10 @@ class Laying:
         """What depends on the picture only."""
         self._picture, self._rooted = picture, np.asarray(cv2.LUT(picture, self._root), np.uint8)
         if self._out.shape != picture.shape:
-            self._out, self._creases = np.zeros_like(picture), Creases(self.model, picture.shape)
+            self._out, self._creases = np.zeros_like(picture), Creases(self.model, picture)
             self._grown = np.zeros(picture.shape, np.float32)
+        else:
+            self._creases.lay_on(picture)
 
 
 def curve_of(roll: float) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ from narrate_stream.kernels.light import LAMP, Colours9, Lamp, PartLight, Vector
 from narrate_stream.kernels.rasterise import launch
 from narrate_stream.ops.colour import linear_table
 from narrate_stream.ops.lighting import COSINE, Lighting
-from narrate_stream.renderer import BLOCKS, GBuffer
+from narrate_stream.renderer import BLOCKS, GBuffer, shrunk
 from narrate_stream.shading import SAME_TURN, Atlas, Part, Shading, atlas_size, room_of
 from narrate_stream.types import Array
 
@@ -99,7 +99,7 @@ class LightMap:
         )
         self._lamps, self._own = (Layers(body, face, head.shape) for _ in range(2))
         creased = np.zeros(head.shape, np.bool_)
-        for field in Creases(model, head.shape).fields:
+        for field in Creases(model, shrunk(model.albedo, self.size)).fields:
             creased[field.box] |= bool(field.tilt[..., :2].any())  # what only darkens asks for no slopes
         within = texels[(creased & (head > 0)).ravel()[texels]]
         self._creased = banded(shading.atlas, within, head, dark)

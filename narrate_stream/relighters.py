@@ -158,7 +158,9 @@ class ExactRelighter:
         if not gbuffer.creased:
             return np.zeros((x.size, 5), np.float32)
         if self._creases is None or self._creases.shape != gbuffer.picture.shape[:2]:
-            self._creases = Creases(self.model, gbuffer.picture.shape)
+            self._creases = Creases(self.model, gbuffer.picture)
+        elif self._creases.picture is not gbuffer.picture:
+            self._creases.lay_on(gbuffer.picture)
         tilt = self._creases.tilt(gbuffer.creases)
         return np.asarray(
             np.concatenate([sampled(part, x, y, 1.0).reshape(x.size, -1) for part in np.split(tilt, [2], -1)], -1),

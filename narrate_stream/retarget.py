@@ -248,7 +248,8 @@ class Retargeter:
         offsets[u, 1] -= LID_TRAVEL * excess
         offsets[low, 1] += (1 - LID_TRAVEL) * excess + LID_OVERLAP * shut
         offsets[fold, 1] += sure * np.minimum(FOLD_FOLLOWS * offsets[u, 1] - offsets[fold, 1], 0)
-        offsets[u, 2] += LID_LIFT * shut
+        behind = np.maximum(own[low, 2] + offsets[low, 2] - own[u, 2] - offsets[u, 2], 0)
+        offsets[u, 2] += (behind + LID_LIFT) * shut
         offsets[low, 2] -= LID_LIFT * shut
         return offsets
 

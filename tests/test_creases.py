@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from narrate_stream.bundle import HybridModel
-from narrate_stream.creases import RANGE, Creases, enlarged, tilted, unfolded
+from narrate_stream.creases import Creases, enlarged, tilted
 from narrate_stream.drivers.script import posed_motion
 from narrate_stream.fusion import head_framing
 from narrate_stream.lightmap import LightMap
@@ -18,7 +18,6 @@ from narrate_stream.ops.creases import (
     FROWN,
     GROUPS,
     LASH,
-    LASHES,
     SHADE,
     SMILE,
     Crease,
@@ -48,6 +47,8 @@ NAMES = (
     "lash left",
     "shade right",
     "shade left",
+    "lid right",
+    "lid left",
 )
 
 
@@ -64,8 +65,8 @@ def moved(model: HybridModel, face: dict[str, float]) -> AvatarMotion:
     [
         ({}, set()),
         ({"jawOpen": 0.8}, set()),
-        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, {"lash right", "lash left", "shade right", "shade left"}),
-        ({"eyeBlinkLeft": 1.0}, {"lash left", "shade left"}),
+        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, set(NAMES[7:])),
+        ({"eyeBlinkLeft": 1.0}, {"lash left", "shade left", "lid left"}),
         ({"eyeSquintLeft": 0.5, "eyeSquintRight": 0.5}, set()),
         (RAISED, {"brow right", "brow left"}),
         ({"browDownLeft": 1.0, "browDownRight": 1.0}, {"frown"}),
@@ -132,7 +133,7 @@ def test_a_crease_tilts_the_surface_toward_its_bottom() -> None:
 
 
 def test_creases_lie_where_a_face_has_them(model: HybridModel) -> None:
-    creases = Creases(model, model.texture.shape)
+    creases = Creases(model, model.texture)
     marks = model.source[:468, :2]
     centres = []
     for field in creases.fields[:7]:
@@ -152,34 +153,30 @@ def test_creases_lie_where_a_face_has_them(model: HybridModel) -> None:
         assert y.mean() + field.box[0].start == pytest.approx(marks[lid, 1], abs=4)
         assert marks[corners[0], 0] < x.mean() + field.box[1].start < marks[corners[1], 0]
         assert not field.tilt[..., :2].any()
-    for field, below in zip(creases.fields[9:], (23, 253), strict=True):  # the lower lids' shade, over their rim's way
+    for field, below in zip(
+        creases.fields[9:11], (23, 253), strict=True
+    ):  # the lower lids' shade, over their rim's way
         y, _ = np.nonzero(field.tilt[..., 2] > 0.9 * SHADE[0].dark)
         assert marks[below, 1] - 6 < y.mean() + field.box[0].start < marks[below, 1] + 2
-    assert len(creases.fields) == len(GROUPS)
+    assert len(creases.fields) == len(GROUPS) + 2 == len(NAMES)
     assert not creases.tilt(np.zeros(0, np.float32)).any()
 
 
-def test_folds_of_a_lid_get_brighter_and_its_lashes_do_not(model: HybridModel) -> None:
-    """A dark line drawn across the skin of an upper lid fades as far as a crease may brighten; a lid without one, and
-    the lid's edge, stay as they are."""
-    marks = model.source[:468, :2].astype(np.float64)
-    unit = float(np.linalg.norm(marks[33] - marks[263]) / np.linalg.norm(model.neutral[33] - model.neutral[263]))
-    plain = np.full_like(model.texture, 150)
-    assert np.abs(unfolded(plain, True, marks, unit).tilt).max() < 1e-5
-    folded = plain.copy()
-    fold = ((marks[[29, 27, 28]] + marks[[224, 223, 222]]) / 2).round().astype(np.int32)
-    for line in (fold, marks[[160, 159, 158]].round().astype(np.int32)):
-        cv2.polylines(folded, [line], False, (70, 70, 70))
-    field = unfolded(folded, True, marks, unit)
-    change = np.zeros(plain.shape[:2])
-    change[field.box] = field.tilt[..., 2]
-    assert not field.tilt[..., :2].any()
-    assert change[fold[1, 1], fold[1, 0]] == pytest.approx(1 - RANGE[1], abs=0.1)
-    x, y = marks[159].round().astype(int)
-    assert change[y, x] == 0
-    assert change.max() < 1e-5
-    whole = Creases(model, model.texture.shape).fields[LASHES[0]]
-    assert whole.tilt[..., 2].max() > 0.5  # with the line of the lashes, in one field
+def test_lids_are_brighter_by_as_much_as_the_picture_is_dark_there(model: HybridModel) -> None:
+    """Laid on another picture of the atlas, only the lids' fields change."""
+    plain, marks = np.full_like(model.texture, 150), model.source[:468, :2]
+    dark = cv2.fillPoly(
+        plain.copy(), [marks[[161, 160, 159, 158, 157, 222, 223, 224]].round().astype(np.int32)], (60, 60, 60)
+    )
+    creases = Creases(model, plain)
+    even = creases.fields
+    assert max(np.abs(field.tilt).max() for field in even[len(GROUPS) :]) < 1e-4
+    creases.lay_on(dark)
+    right, left = creases.fields[len(GROUPS) :]
+    assert right.tilt[..., 2].min() < -2
+    assert not right.tilt[..., :2].any()
+    assert np.abs(left.tilt).max() < 1e-4
+    assert all(a is b for a, b in zip(creases.fields[: len(GROUPS)], even, strict=False))
 
 
 @pytest.mark.parametrize("light", ["lamp", "original"])
@@ -196,7 +193,7 @@ def test_shut_lids_meet_in_a_dark_line(model: HybridModel, light: str) -> None:
         )
         change = np.array([[with_line[y + d, x] / without[y + d, x] for d in range(-12, 5)] for x, y in rim])
         assert change.min(1).max() < 0.85
-        assert change[:, :3] == pytest.approx(1, abs=0.03)
+        assert change[:, :3].min() > 0.9
 
 
 def test_slopes_are_how_light_changes_with_a_tilt(model: HybridModel) -> None:

@@ -24,6 +24,7 @@ FLOORS = (
         "shading",
         "bending",
         "creases",
+        "lids",
         "lightmap",
         "laying",
         "catchlights",

@@ -117,6 +117,18 @@ def test_a_blink_closes_the_portraits_eyes(retarget: Retargeter, model: HybridMo
     assert float((one[list(UPPER_LIDS[1]), 1] - one[list(LOWER_LIDS[1]), 1]).mean()) < 0.1 * own[1]
 
 
+def test_a_shut_upper_lid_lies_before_one_that_stands_out(model: HybridModel) -> None:
+    """As in a head that the portrait shows from above, or turned: the lower lid is the nearer one by 0.4 cm."""
+    neutral = model.neutral.copy()
+    for lids in LOWER_LIDS:
+        neutral[list(lids), 2] += 0.4
+    retarget = Retargeter(replace(model, neutral=neutral))
+    retarget.calibrate(neutral_motion())
+    neutral[:468] += settled(retarget, face({"eyeBlinkLeft": 1, "eyeBlinkRight": 1})).offsets
+    for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
+        assert (neutral[list(upper), 2] > neutral[list(lower), 2] + 0.1).all()
+
+
 @pytest.mark.parametrize("name", CHANNELS)
 def test_lids_and_lips_never_cross(retarget: Retargeter, model: HybridModel, name: str) -> None:
     out = settled(retarget, face({name: 1.0, "eyeBlinkLeft": 0.9, "mouthPressLeft": 1.0, "mouthRollUpper": 1.0}), 8)

@@ -56,7 +56,7 @@ MEET = ((33, 33, 0.0), (7, 25, 0.5), (163, 110, 0.8), (144, 24, 0.85), (145, 23,
 SHADE = (Crease(MEET, 0.11, 0.0, dark=0.45),)  # on the lower lid, where the upper one comes to lie
 GROUPS = (BROW, BROW, FROWN, SMILE, SMILE, CROW, CROW, LASH, LASH, SHADE, SHADE)
 RIGHT_SIDE = (True, False, None, True, False, True, False, True, False, True, False)  # None: on both
-LASHES = (7, 8)  # the groups that say how far the lids are shut
+UNFOLDED = 0.15, 0.7  # of the way to shut, over which the skin of a lid comes out of its fold
 SHALLOWEST = 0.02  # amplitude that is none
 CAVITY = 0.35  # of its steepest slope: how much light a crease keeps off its bottom
 BROWS, FOREHEAD = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336)), (10, 109, 338, 67, 297)
@@ -74,7 +74,8 @@ def profile(across: NDArray[Any], crease: Crease) -> tuple[F64, F64]:
 
 
 def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float32]:
-    """(G,) 0..1 how deep each group is on a face of landmarks neutral (>= 468, 3) cm, moved by offsets (468, 3)."""
+    """(G + 2,) 0..1 how deep each group is on a face of landmarks neutral (>= 468, 3) cm, moved by offsets (468, 3);
+    last, how far the skin of its right and left upper lid has come down."""
     rest: F64 = neutral[:468].astype(np.float64)
     now: F64 = rest + offsets
     forehead = offsets[list(FOREHEAD), 1].mean()
@@ -88,7 +89,8 @@ def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float
     # of the way to go; of eyes that are shut in the portrait there is none, and their lashes are in its picture
     shut = [(_gap(rest, lids) - _gap(now, lids)) / max(_gap(rest, lids), 0.3) for lids in LIDS]
     lash, shade = ([eased(part, begin, 1.0) for part in shut] for begin in (0.35, 0.7))
-    return np.array([*rise, frown, *smile, *crow, *lash, *shade], np.float32)
+    lids = [eased(part, *UNFOLDED) for part in shut]
+    return np.array([*rise, frown, *smile, *crow, *lash, *shade, *lids], np.float32)
 
 
 def _gap(face: F64, lids: tuple[tuple[int, ...], tuple[int, ...]]) -> float:
