@@ -31,6 +31,7 @@ OPENING = 0.58  # of the way from nose to chin: how far lips part in relative mo
 LEAST = 0.1  # what is left of it to lips that are parted already
 OVERLAP = 0.04  # cm by which shut lips overlap
 MET, PARTED = 0.015, 0.14  # openings over the mouth's width: of a driver whose lips meet, and of one who speaks
+SLIT, NEARLY_MET = 0.03, 0.08  # the same: what a detector sees between lips that are shut; where it errs
 DRAWN = 0.25  # of the mouth's width: the most by which lips that are parted in the portrait are drawn together
 UPPER_SHARE = 0.35  # of that the upper lip's
 STIR = 0.12  # of the mouth's width: what a speaking mouth opens and closes within a moment
@@ -60,6 +61,13 @@ def mouth_width(face: NDArray[np.floating[Any]]) -> float:
 def gaps(face: NDArray[np.floating[Any]]) -> F64:
     """(9,) cm that the inner lips are apart, from corner to corner."""
     return np.asarray(face[UPPER_LIP_INDEX, 1] - face[LOWER_LIP_INDEX, 1], np.float64)
+
+
+def met_fully(aspect: F64) -> F64:
+    """Gaps over the mouth's width, with what a detector still sees between shut lips, pursed ones above all, taken for
+    none."""
+    near = np.clip((NEARLY_MET - aspect) / (NEARLY_MET - SLIT), 0, 1)
+    return np.asarray(np.where(aspect < SLIT, 0, aspect - SLIT * near * near), np.float64)
 
 
 def with_lips(face: NDArray[np.floating[Any]]) -> F64:
@@ -231,9 +239,10 @@ class Lips:
         are in the portrait, whichever is more, once they are drawn together as far as `met`, 0..1. Lips so drawn open
         by the jaw."""
         now, own, drawn = self.own[:468] + offsets, gaps(self.own), met * self._gaps
-        widths = [float(np.linalg.norm(f[78] - f[308])) for f in (now, face)]
-        scale = float(np.clip(widths[0] / max(widths[1], 1e-6), *STRETCH))
-        left, driver = np.maximum(own - drawn, 0), scale * np.maximum(gaps(face) - (1 - met) * gaps(base), 0)
+        widths = [max(float(np.linalg.norm(f[78] - f[308])), 1e-6) for f in (now, face)]
+        scale = float(np.clip(widths[0] / widths[1], *STRETCH))
+        opened = met_fully((gaps(face) - (1 - met) * gaps(base)) / widths[1]) * widths[1]
+        left, driver = np.maximum(own - drawn, 0), scale * opened
         more = (left**SHARPLY + driver**SHARPLY) ** (1 / SHARPLY) - left
         return self._closing(drawn) + self._closing(gaps(now) - own - more)
 

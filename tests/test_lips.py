@@ -14,12 +14,15 @@ from narrate_stream.lips import (
     LEAST_RISE,
     LIP_RISE,
     LOWER_LIP_INDEX,
+    NEARLY_MET,
     OVERLAP,
+    SLIT,
     UPPER_LIP_INDEX,
     Lips,
     arch_of,
     composed,
     gaps,
+    met_fully,
     mouth_opening,
     mouth_width,
     relaxed,
@@ -136,6 +139,17 @@ def test_of_two_openings_the_larger_counts(smiling: HybridModel) -> None:
     lips = Lips(smiling, relative=True)
     lips.rehearse(still, 1 / STEP)
     assert own < mouth_opening(shown(smiling, set_by(lips, still[0], moved))) < 1.3 * own
+
+
+def test_a_slit_that_a_detector_sees_between_shut_lips_is_none(smiling: HybridModel) -> None:
+    seen = np.array([-0.01, 0, SLIT / 2, SLIT, NEARLY_MET, 0.5])
+    assert met_fully(seen) == pytest.approx([0, 0, 0, 0, NEARLY_MET, 0.5])
+    assert (np.diff(met_fully(np.linspace(SLIT, 0.2, 50))) > 0).all()
+    face = driver(0)
+    apart = 0.9 * SLIT * np.linalg.norm(face[78] - face[308]) - gaps(face)
+    face[LOWER_LIP_INDEX, 1] -= apart.astype(face.dtype)
+    after = shown(smiling, set_by(speaking(smiling, face), face, (face - driver(0))[:468].astype(np.float64)))
+    assert gaps(after).max() < 0.04  # cm
 
 
 def test_a_pursed_mouth_shows_no_teeth_though_nobody_speaks(smiling: HybridModel) -> None:
