@@ -39,6 +39,7 @@ PLAIN, SMILE, PUCKER = 0.53, 0.36, 0.24  # eye distances: how wide mouths are, a
 DROPPED = 0.7  # of the mouth's width: how far a jaw that is dropped opens it
 GIVES_WAY = 0.7  # how much of the portrait's smile is lost to such a jaw, and to a mouth that is pursed
 SHARPLY = 4  # power of the mean of two openings of which the larger counts
+NARROWEST = 0.62  # of the portrait's mouth, approached softly: narrower, the skin of a smile would lie in folds
 STRETCH = 0.75, 1.5  # how much of a driver's opening there is in narrower and in wider mouths
 TYPICAL = 0.7  # of the way from a calm driver's mouth to most people's: where it rests
 FLATTEST = -0.05  # 1 / cm: curvature of the teeth's arch
@@ -228,7 +229,8 @@ class Lips:
     def _widened(self, offsets: F64, width: float, lost: float) -> F64:
         """(468, 3) cm that make the mouth so wide, eye distances. It slides along the arch of the teeth, which would
         come out through a cheek else; and as much of a smile as is `lost` comes down at its corners."""
-        now = self.own[:468] + offsets
+        now, own = self.own[:468] + offsets, mouth_width(self.own)
+        width = own + max(float(softly(width - own, (1 - NARROWEST) * own)), width - own)
         aside = stretched(now, width / mouth_width(now), self._along)
         x = now[:, 0] - (now[61, 0] + now[291, 0]) / 2
         down = lost * self._raised * np.minimum(np.abs(x / x[291]), 1) * self._along

@@ -14,6 +14,7 @@ from narrate_stream.lips import (
     LEAST_RISE,
     LIP_RISE,
     LOWER_LIP_INDEX,
+    NARROWEST,
     NEARLY_MET,
     OVERLAP,
     SLIT,
@@ -193,6 +194,15 @@ def test_a_mouth_is_pursed_with_the_drivers_and_a_smile_has_little_way_left(smil
     assert width(0, 0) == pytest.approx(own, abs=1e-3)
     assert width(1, 0) < 0.9 * own  # nearer to the driver's
     assert width(0, 1) < 0.9 * own
+
+
+def test_a_smile_is_pursed_no_narrower_than_its_skin_allows(smiling: HybridModel) -> None:
+    lips, own, none = Lips(smiling, relative=True), mouth_width(smiling.neutral), np.zeros((468, 3))
+    for wanted in (0.1, 0.4):
+        narrow = mouth_width(shown(smiling, lips._widened(none, wanted * own, 0.0))) / own
+        assert NARROWEST - 0.02 < narrow < NARROWEST + 0.08
+    assert mouth_width(shown(smiling, lips._widened(none, 0.9 * own, 0.0))) == pytest.approx(0.9 * own, rel=0.01)
+    assert mouth_width(shown(smiling, lips._widened(none, 1.2 * own, 0.0))) == pytest.approx(1.2 * own, rel=0.01)
 
 
 def test_two_widths_make_one_that_a_face_can_have() -> None:
