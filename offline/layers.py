@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from narrate_stream.types import Array, Image
+from offline.parts import smoothstep
 from offline.preprocess import push_pull
 
 F64 = NDArray[np.float64]
@@ -149,12 +150,13 @@ def tongue_cell(unit: float, level: float) -> Cell:
     w, h = max(8, int(3.6 * unit)), max(8, int(2.4 * unit))
     gy, gx = np.mgrid[:h, :w].astype(np.float32)
     x, y = (gx / w - 0.5) * 2, gy / h
-    top = np.clip((y - 0.30 * (1 - np.sqrt(np.clip(1 - x**2, 0, 1)))) / 0.10, 0, 1) * (np.abs(x) < 1)
-    side = np.clip((1 - np.abs(x)) / 0.12, 0, 1)
+    # a dome without an edge: what lies behind it is as dark as its back
+    top = smoothstep(y - 0.5 * (1 - np.sqrt(np.clip(1 - x**2, 0, 1))), 0.0, 0.3) * (np.abs(x) < 1)
+    side = smoothstep(1 - np.abs(x), 0.0, 0.35)
     groove = 1 - 0.16 * np.exp(-((x / 0.10) ** 2)) * np.clip(y * 1.4, 0, 1)
     base = np.array([198, 104, 100], np.float32) * (0.5 + 0.5 * level / 200)
     depth = np.clip(y / 0.9, 0, 1)  # its back lies in the dark
-    shade = (0.4 + 0.5 * depth * depth * (3 - 2 * depth)) * (0.72 + 0.28 * side) * groove
+    shade = (0.25 + 0.6 * smoothstep(depth, 0.0, 1.0)) * (0.6 + 0.4 * side) * groove
     return Cell(
         "tongue", np.asarray(base * shade[..., None], np.float32), np.asarray(top * side, np.float32), (0, 0), 0.35
     )

@@ -11,7 +11,7 @@ from narrate_stream.ops.facefit import FaceFit
 from narrate_stream.ops.geometry import Camera
 from offline import mouth
 from offline.facemesh import boundary_edges
-from offline.layers import Cell
+from offline.layers import Cell, tongue_cell
 from offline.parts import MeshParts
 from offline.rig import NOSE_BASE, with_nose
 
@@ -59,3 +59,12 @@ def test_what_the_jaw_does_not_move_stays_with_the_nose() -> None:
     moved = np.zeros((468, 3))
     moved[list(NOSE_BASE)] = [0.0, 0.3, 0.0]
     np.testing.assert_allclose(weights @ moved, [[0, 0.3, 0], [0, 0.075, 0], [0, 0, 0]], atol=1e-9)
+
+
+def test_a_tongue_is_a_dome_without_an_edge() -> None:
+    cover = tongue_cell(50.0, 200.0).alpha
+    rows, columns = cover.shape
+    assert cover[rows // 2, columns // 2] > 0.99
+    assert cover[: rows // 3, [columns // 20, -columns // 20]].max() < 0.05
+    steps = np.abs(np.diff(cover[: rows // 2], axis=0)).max(), np.abs(np.diff(cover[: rows // 2], axis=1)).max()
+    assert max(steps) < 0.12
