@@ -6,7 +6,9 @@ the tilt of every pixel, deepens the creases where the light is laid on. The ref
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ from narrate_stream.types import Array
 F64 = NDArray[np.float64]
 REACH = 6.0  # widths of a crease, beyond which it does nothing
 TAPER = 0.25  # of a curve, in which it begins and ends
+BESIDE = 1.5  # cm from the middle of the lips at which a piece of the inside of the mouth is seen
 RANGE = (0.4, 4.0)  # how far creases may darken and brighten
 
 
@@ -33,10 +36,15 @@ class Field:
     box: tuple[slice, slice]
     tilt: Array
 
+    @cached_property
+    def bends(self) -> bool:
+        """Whether it tilts anything: lids and mouths only change what light there is."""
+        return bool(self.tilt[..., :2].any())
+
 
 class Creases:
-    """All groups of one model and, last, its upper lids' skin, for a picture of its atlas (h, w, 3): the albedo or the
-    portrait's own light. A lid gets brighter by as much as it is dark there."""
+    """All groups of one model, then its upper lids' skin and the pieces of the inside of its mouth, for a picture of
+    its atlas (h, w, 3): the albedo or the portrait's own light. A lid gets brighter by as much as it is dark there."""
 
     def __init__(self, model: HybridModel, picture: NDArray[np.uint8]) -> None:
         self.shape, self.picture = picture.shape[:2], picture
@@ -45,6 +53,7 @@ class Creases:
         eyes = float(np.linalg.norm(model.neutral[33] - model.neutral[263]))
         self.fields: list[Field] = []
         self._lines: list[Field] = []
+        self._mouth: list[Field] = []
         if len(marks) < 468 or eyes < 1e-3:  # a mesh that is no face
             return
         unit = float(np.linalg.norm(marks[33] - marks[263])) / eyes
@@ -52,13 +61,15 @@ class Creases:
         sides = zip(GROUPS, RIGHT_SIDE, strict=True)
         self._marks, self._unit = marks, unit
         self._lines = [field_of(group, right, marks, unit, bald) for group, right in sides]
+        self._mouth = inside_of_mouth(model, k, unit)
         self.lay_on(picture)
 
     def lay_on(self, picture: NDArray[np.uint8]) -> None:
         """Another picture of the atlas, of the same size, from now on."""
         self.picture = picture
         sides = (True, False) if self._lines else ()
-        self.fields = [*self._lines, *(lid_of(picture, right, self._marks, self._unit) for right in sides)]
+        lids = [lid_of(picture, right, self._marks, self._unit) for right in sides]
+        self.fields = [*self._lines, *lids, *self._mouth]
 
     def tilt(self, amplitudes: Array) -> Array:
         """(h, w, 5) the tilt of every pixel, see `Field`."""
@@ -73,17 +84,21 @@ class Creases:
 
     def active(self, amplitudes: Array) -> list[tuple[Field, np.float32]]:
         """The groups that are to be seen, with their depth."""
-        pairs = zip(self.fields, amplitudes, strict=False)  # a face at rest has no amplitudes
+        rest = len(amplitudes) == 0  # a face at rest has no amplitudes
+        depths = [] if rest else [*amplitudes, *[amplitudes[-1]] * (len(self._mouth) - 1)]
+        pairs = zip(self.fields, depths, strict=False)
         return [(field, a) for field, a in pairs if a > SHALLOWEST and field.tilt.size]
 
     def deepen(self, root: Array, slopes: tuple[Array, Array], amplitudes: Array) -> None:
         """Into root (h, w, 3), the square root of the light, in place. slopes: of every texel of the map (h', w', 3),
         by how much its light changes with a tilt to the right and up, over that light."""
         for field, amplitude in self.active(amplitudes):
-            right, up = (enlarged(s, self.shape, field.box) for s in slopes)
             tilt = amplitude * field.tilt
-            change = np.minimum(right * tilt[..., :1] + up * tilt[..., 1:2], RANGE[1] - 1) - tilt[..., 2:]
-            root[field.box] *= np.sqrt(np.maximum(1 + change, RANGE[0]))
+            light = 1 - tilt[..., 2:]
+            if field.bends:
+                right, up = (enlarged(s, self.shape, field.box) for s in slopes)
+                light *= np.clip(1 + right * tilt[..., :1] + up * tilt[..., 1:2], *RANGE)
+            root[field.box] *= np.sqrt(light)
 
 
 def enlarged(small: Array, shape: tuple[int, ...], box: tuple[slice, slice]) -> Array:
@@ -132,6 +147,19 @@ def tilted(crease: Crease, points: F64, at: F64, unit: float, outer: float) -> F
     toward = outer * np.stack([-t[..., 1], t[..., 0]], -1)  # in which the distance grows, x right and y down
     tilt = np.stack([-slope * toward[..., 0], slope * toward[..., 1], *[kept_off] * 3], -1)
     return np.asarray(tilt * (ends**2 * (3 - 2 * ends))[..., None])
+
+
+def inside_of_mouth(model: HybridModel, k: float, unit: float) -> list[Field]:
+    """The atlas cells that are seen between the lips, in a picture of `k` times its size, `unit` pixels to the cm."""
+    middle = model.source[[13, 14], :2].mean(0)
+    seen = np.linalg.norm(model.cells[:, 4:] - middle, axis=1) < BESIDE * unit / k
+    fields = []
+    for x, y, w, h in model.cells[seen, :4] * k:
+        box = slice(math.floor(y), math.ceil(y + h)), slice(math.floor(x), math.ceil(x + w))
+        tilt = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start, 5), np.float32)
+        tilt[..., 2:] = 1
+        fields.append(Field(box, tilt))
+    return fields
 
 
 def lid_of(picture: NDArray[np.uint8], right: bool, marks: F64, unit: float) -> Field:

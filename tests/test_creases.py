@@ -10,11 +10,13 @@ import pytest
 
 from narrate_stream.bundle import HybridModel
 from narrate_stream.creases import Creases, enlarged, tilted
+from narrate_stream.drivers.channels import expressive_face
 from narrate_stream.drivers.script import posed_motion
 from narrate_stream.fusion import head_framing
 from narrate_stream.lightmap import LightMap
 from narrate_stream.ops.creases import (
     BROW,
+    DARKEST,
     FROWN,
     GROUPS,
     LASH,
@@ -49,6 +51,7 @@ NAMES = (
     "shade left",
     "lid right",
     "lid left",
+    "mouth",
 )
 
 
@@ -65,13 +68,11 @@ def moved(model: HybridModel, face: dict[str, float]) -> AvatarMotion:
     [
         ({}, set()),
         ({"jawOpen": 0.8}, set()),
-        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, set(NAMES[7:])),
+        ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, set(NAMES[7:13])),
         ({"eyeBlinkLeft": 1.0}, {"lash left", "shade left", "lid left"}),
         ({"eyeSquintLeft": 0.5, "eyeSquintRight": 0.5}, set()),
         (RAISED, {"brow right", "brow left"}),
         ({"browDownLeft": 1.0, "browDownRight": 1.0}, {"frown"}),
-        ({"mouthSmileLeft": 1.0}, {"smile left"}),
-        ({"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0}, {"smile right", "smile left"}),
         ({"cheekSquintLeft": 1.0, "mouthSmileLeft": 0.4}, {"crow left"}),
     ],
 )
@@ -82,16 +83,63 @@ def test_an_expression_deepens_its_own_creases(model: HybridModel, face: dict[st
     assert max(others.values()) < 0.5, others
     assert max(found.values()) <= 1
     if not face or "jawOpen" in face or "eyeBlinkLeft" in face:
-        assert max(others.values()) == 0
+        assert max(others.values()) < 1e-6
+
+
+@pytest.mark.parametrize("sides", [("left",), ("right",), ("left", "right")])
+def test_a_smile_folds_a_face_that_does_not_smile_yet(sides: tuple[str, ...]) -> None:
+    calm = expressive_face({}, (0, 0))
+    offsets = (expressive_face({f"mouthSmile{side.title()}": 1.0 for side in sides}, (0, 0)) - calm)[:468]
+    found = dict(zip(NAMES, amplitudes(calm, offsets), strict=True))
+    assert {name for name in ("smile right", "smile left") if found[name] > 0.5} == {f"smile {s}" for s in sides}
+
+
+def lips_apart(gap: float) -> np.ndarray:
+    """(478, 3) the calm face with its lips so many cm apart."""
+    face = expressive_face({}, (0, 0)).astype(np.float64)
+    face[[87, 14, 317], 1] = face[[82, 13, 312], 1] - gap
+    return face
+
+
+def test_closing_lips_keep_light_from_a_mouth() -> None:
+    shut = lips_apart(0.0)
+    dark = [amplitudes(shut, (lips_apart(gap) - shut)[:468])[-1] for gap in (-0.04, 0.05, 0.3, 0.6, 1.0, 2.0)]
+    assert dark[0] == dark[-2] == dark[-1] == 0  # nothing is seen of it; as light as it is drawn
+    assert dark[1] == pytest.approx(DARKEST, abs=0.1)
+    assert dark[1] > dark[2] > dark[3] > 0.1
+    shown = lips_apart(0.5)  # in the photograph
+    assert amplitudes(shown, np.zeros((468, 3)))[-1] == 0
+    assert amplitudes(shown, (lips_apart(0.2) - shown)[:468])[-1] > 0.3
+
+
+def test_only_the_inside_of_the_mouth_is_darkened(model: HybridModel) -> None:
+    """In its own pieces of the atlas; by the live light as by the reference."""
+    creases = Creases(model, model.texture)
+    cells = creases.fields[len(GROUPS) + 2 :]
+    assert cells
+    assert all(field.box[0].start >= model.canvas[1] for field in cells)
+    gbuffer = Renderer(model, head_framing(model, 384))(moved(model, {"jawOpen": 0.3}), albedo=False)
+    lighting, shut = Lighting("original", original=True), np.zeros(len(NAMES), np.float32)
+    shut[-1] = 0.8
+    for relighter in (LightMapRelighter(model), ExactRelighter(model)):
+        dark, plain = (
+            relighter(replace(gbuffer, creases=c), lighting)[0].astype(float).mean(-1)
+            for c in (shut, np.zeros(0, np.float32))
+        )
+        inside = gbuffer.covered & (gbuffer.map_y / gbuffer.texture_scale > model.canvas[1] + 2)
+        changed = gbuffer.covered & (np.abs(dark - plain) > 3)
+        assert changed.sum() > 100
+        assert inside[changed].mean() > 0.99
+        assert 0.3 < np.median(dark[changed] / plain[changed]) < 0.6
 
 
 def test_lashes_of_a_portrait_with_shut_eyes_are_not_drawn_again(model: HybridModel) -> None:
     face, none = model.neutral[:468].copy(), np.zeros((468, 3))
     for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
         face[list(upper), 1] = face[list(lower), 1]
-    assert not amplitudes(face, none)[7:].any()
+    assert not amplitudes(face, none)[7:13].any()
     none[[159, 386], 1] = -0.1  # lids that tremble
-    assert not amplitudes(face, none)[7:].any()
+    assert not amplitudes(face, none)[7:13].any()
 
 
 def test_a_face_at_rest_has_none_and_half_an_expression_has_less(model: HybridModel) -> None:
@@ -158,7 +206,7 @@ def test_creases_lie_where_a_face_has_them(model: HybridModel) -> None:
     ):  # the lower lids' shade, over their rim's way
         y, _ = np.nonzero(field.tilt[..., 2] > 0.9 * SHADE[0].dark)
         assert marks[below, 1] - 6 < y.mean() + field.box[0].start < marks[below, 1] + 2
-    assert len(creases.fields) == len(GROUPS) + 2 == len(NAMES)
+    assert len(creases.fields) >= len(GROUPS) + 3 == len(NAMES)
     assert not creases.tilt(np.zeros(0, np.float32)).any()
 
 
@@ -170,9 +218,9 @@ def test_lids_are_brighter_by_as_much_as_the_picture_is_dark_there(model: Hybrid
     )
     creases = Creases(model, plain)
     even = creases.fields
-    assert max(np.abs(field.tilt).max() for field in even[len(GROUPS) :]) < 1e-4
+    assert max(np.abs(field.tilt).max() for field in even[len(GROUPS) : len(GROUPS) + 2]) < 1e-4
     creases.lay_on(dark)
-    right, left = creases.fields[len(GROUPS) :]
+    right, left = creases.fields[len(GROUPS) : len(GROUPS) + 2]
     assert right.tilt[..., 2].min() < -2
     assert not right.tilt[..., :2].any()
     assert np.abs(left.tilt).max() < 1e-4
@@ -219,7 +267,8 @@ def test_the_live_light_creases_as_the_reference_does(model: HybridModel, light:
     }[light]
     smile = RAISED | {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0}
     gbuffer = Renderer(model, head_framing(model, 384))(moved(model, smile), albedo=not lighting.original)
-    smooth = replace(gbuffer, creases=np.zeros(0, np.float32))
+    deepest = np.where(np.arange(len(NAMES)) < 7, np.float32(0.8), np.float32(0))  # all that are folds
+    gbuffer, smooth = (replace(gbuffer, creases=c) for c in (deepest, np.zeros(0, np.float32)))
     changes = []
     for relighter in (LightMapRelighter(model), ExactRelighter(model)):
         creased, plain = (relighter(g, lighting)[0].astype(int) for g in (gbuffer, smooth))

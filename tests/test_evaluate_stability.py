@@ -52,9 +52,8 @@ def test_landmarks_are_where_the_picture_shows_them(model: HybridModel) -> None:
     assert np.linalg.norm(places - found, axis=-1).mean() < 4
 
 
-def test_a_still_driver_makes_a_still_avatar(model: HybridModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_still_driver_makes_a_still_avatar(model: HybridModel) -> None:
     """The aim of half a pixel, with the built-in portrait driving itself."""
-    monkeypatch.setattr("offline.evaluate.stability.FRAMES", 27)
     picture = Pipeline(model, size=512).step(Frame(np.zeros((8, 8, 3), np.uint8))).image
     judge = Judge()
     found = steadiness(model, picture, judge)

@@ -34,6 +34,7 @@ FLOORS = (
         "anchor",
         "onlooker",
         "lips",
+        "rehearsal",
         "retarget",
         "calibration",
         "room",

@@ -61,6 +61,14 @@ SHALLOWEST = 0.02  # amplitude that is none
 CAVITY = 0.35  # of its steepest slope: how much light a crease keeps off its bottom
 BROWS, FOREHEAD = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336)), (10, 109, 338, 67, 297)
 LIDS = ((160, 159, 158), (144, 145, 153)), ((387, 386, 385), (373, 374, 380))  # upper and lower, their middle
+INNER_LIPS = (82, 13, 312), (87, 14, 317)
+DEEP, PARTED, OPEN, DARKEST = (
+    0.5,
+    0.15,
+    1.0,
+    0.85,
+)  # cm: how deep a mouth's inside lies, to its light; lips that show it in
+# the portrait; how far drawn ones have to part to be as light as they are drawn. The most that closing lips keep off
 CORNERS, CHEEKS, EYES, INNER = (61, 291), (117, 346), (33, 263), ((107, 336), (55, 285))
 
 
@@ -74,8 +82,8 @@ def profile(across: NDArray[Any], crease: Crease) -> tuple[F64, F64]:
 
 
 def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float32]:
-    """(G + 2,) 0..1 how deep each group is on a face of landmarks neutral (>= 468, 3) cm, moved by offsets (468, 3);
-    last, how far the skin of its right and left upper lid has come down."""
+    """(G + 3,) 0..1 how deep each group is on a face of landmarks neutral (>= 468, 3) cm, moved by offsets (468, 3);
+    then, how far the skin of its right and left upper lid has come down; last, see `shaded_mouth`."""
     rest: F64 = neutral[:468].astype(np.float64)
     now: F64 = rest + offsets
     forehead = offsets[list(FOREHEAD), 1].mean()
@@ -90,11 +98,21 @@ def amplitudes(neutral: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.float
     shut = [(_gap(rest, lids) - _gap(now, lids)) / max(_gap(rest, lids), 0.3) for lids in LIDS]
     lash, shade = ([eased(part, begin, 1.0) for part in shut] for begin in (0.35, 0.7))
     lids = [eased(part, *UNFOLDED) for part in shut]
-    return np.array([*rise, frown, *smile, *crow, *lash, *shade, *lids], np.float32)
+    return np.array([*rise, frown, *smile, *crow, *lash, *shade, *lids, shaded_mouth(rest, now)], np.float32)
+
+
+def shaded_mouth(rest: F64, now: F64) -> float:
+    """0..1 which part of the light inside a mouth the lips keep off that part less than they did; of lips that are shut
+    nothing is seen."""
+    own, gap = _gap(rest, INNER_LIPS), _gap(now, INNER_LIPS)
+    if gap <= 0:
+        return 0.0
+    seen, whole = (g / float(np.hypot(g, DEEP)) for g in (gap, own if own > PARTED else OPEN))
+    return min(max(1 - seen / whole, 0.0), DARKEST)
 
 
 def _gap(face: F64, lids: tuple[tuple[int, ...], tuple[int, ...]]) -> float:
-    """cm by which upper and lower lid stand apart; below 0 where shut ones overlap."""
+    """cm by which upper and lower lid, or lip, stand apart; below 0 where shut ones overlap."""
     return float((face[list(lids[0]), 1] - face[list(lids[1]), 1]).mean())
 
 
