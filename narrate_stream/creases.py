@@ -61,7 +61,7 @@ class Creases:
         sides = zip(GROUPS, RIGHT_SIDE, strict=True)
         self._marks, self._unit = marks, unit
         self._lines = [field_of(group, right, marks, unit, bald) for group, right in sides]
-        self._mouth = inside_of_mouth(model, k, unit)
+        self._mouth = inside_of_mouth(model, self.shape, unit)
         self.lay_on(picture)
 
     def lay_on(self, picture: NDArray[np.uint8]) -> None:
@@ -76,10 +76,8 @@ class Creases:
         out = np.zeros((*self.shape, 5), np.float32)
         for field, amplitude in self.active(amplitudes):
             part, more = out[field.box], amplitude * field.tilt
-            part[..., :2] += more[..., :2]
-            part[..., 2:] += (1 - part[..., 2:]) * more[
-                ..., 2:
-            ]  # each keeps off a share of what the others let through
+            more[..., 2:] *= 1 - part[..., 2:]  # each keeps off a share of what the others let through
+            part += more
         return out
 
     def active(self, amplitudes: Array) -> list[tuple[Field, np.float32]]:
@@ -149,13 +147,14 @@ def tilted(crease: Crease, points: F64, at: F64, unit: float, outer: float) -> F
     return np.asarray(tilt * (ends**2 * (3 - 2 * ends))[..., None])
 
 
-def inside_of_mouth(model: HybridModel, k: float, unit: float) -> list[Field]:
-    """The atlas cells that are seen between the lips, in a picture of `k` times its size, `unit` pixels to the cm."""
-    middle = model.source[[13, 14], :2].mean(0)
+def inside_of_mouth(model: HybridModel, shape: tuple[int, ...], unit: float) -> list[Field]:
+    """The atlas cells that are seen between the lips, in a picture of `shape` (h, w), `unit` pixels to the cm."""
+    k, middle = shape[1] / model.alpha.shape[1], model.source[[13, 14], :2].mean(0)
     seen = np.linalg.norm(model.cells[:, 4:] - middle, axis=1) < BESIDE * unit / k
     fields = []
     for x, y, w, h in model.cells[seen, :4] * k:
-        box = slice(math.floor(y), math.ceil(y + h)), slice(math.floor(x), math.ceil(x + w))
+        ends = (min(math.ceil(end), most) for end, most in zip((y + h, x + w), shape, strict=True))
+        box = slice(math.floor(y), next(ends)), slice(math.floor(x), next(ends))
         tilt = np.zeros((box[0].stop - box[0].start, box[1].stop - box[1].start, 5), np.float32)
         tilt[..., 2:] = 1
         fields.append(Field(box, tilt))

@@ -52,20 +52,23 @@ def rehearsed(
     seen = looked_at(frames, exact)
     sharp = sharpened(motions, calm, exact, seen)
     retarget.rehearse(sharp, fps)
-    return to_the_eye(partial(places, anchor, framing, show), sharp, calm, seen) if anchor.is_portrait(calm) else sharp
+    if not anchor.is_portrait(calm):
+        return sharp
+    found = [None if at is skin else at for at, skin in zip(seen, exact, strict=True)]  # by looks, not laid on skin
+    return to_the_eye(partial(places, anchor, framing, show), sharp, calm, found)
 
 
 def to_the_eye(
-    places: Callable[[SeveralLooks, Motion], F64], motions: Sequence[Motion | None], calm: Motion, seen: Seen
+    places: Callable[[SeveralLooks, Motion], F64 | None], motions: Sequence[Motion | None], calm: Motion, seen: Seen
 ) -> list[Motion | None]:
     """Motions that let the avatar look more like the film, in which several looks have `seen` the face; places: where
-    they see the avatar's, pixels of the film."""
+    they see the avatar's, pixels of the film. Where they do not find both, nothing is known to be wrong."""
     out, looks = list(motions), SeveralLooks()
     try:
         for first, last in runs(motions, calm):
             own = [m for m in motions[first:last] if m is not None]
-            film = [at for at in seen[first:last] if at is not None]
-            away: F64 = np.array([places(looks, m) for m in own]) - np.array(film)
+            pairs = [(places(looks, m), at) for m, at in zip(own, seen[first:last], strict=True)]
+            away = np.array([np.zeros((478, 2)) if a is None or b is None else a - b for a, b in pairs])
             back = WAY * gaussian_filter1d(spread() @ away, LASTS, axis=0, mode="nearest")
             out[first:last] = [relifted(m, m.pixels - by, calm) for m, by in zip(own, back, strict=True)]
     finally:
@@ -75,14 +78,12 @@ def to_the_eye(
 
 def places(
     anchor: Anchor, framing: Framing, show: Callable[[Motion], Image], looks: SeveralLooks, motion: Motion
-) -> F64:
+) -> F64 | None:
     """(478, 2) where several looks see the avatar's landmarks in its picture of `motion`, pixels of the driving frame;
-    where it was meant to have them if they find no face."""
+    None if they find no face."""
     shift = np.array([framing.dx, framing.dy])
     found = looks.around(show(motion), anchor.pixels(motion) * framing.scale + shift)
-    if found is None:
-        return motion.pixels.astype(np.float64)
-    return anchor.in_frame((found[:, :2] - shift) / framing.scale, motion)
+    return None if found is None else anchor.in_frame((found[:, :2] - shift) / framing.scale, motion)
 
 
 @lru_cache(maxsize=1)

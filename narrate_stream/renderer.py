@@ -43,7 +43,7 @@ class GBuffer:
     and fringe_xy (N, 2) atlas coordinates; seen (BLOCKS, BLOCKS) which parts of the atlas either is interpolated from;
     rotation (3, 3): how far the head is turned from the portrait, as the camera sees it; room (3, 3): the same without
     what the viewer turned, as the light of the portrait's room sees it; bend: how the expression has turned the
-    surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; creases (G + 2,): how deep
+    surface of the head at its vertices (V, 3), see `bending`, or (0, 3) for a face at rest; creases (G + 3,): how deep
     those of the skin are, see `ops.creases`, none at rest; eyes (2, 6), right and left: where the middle of the iris
     is seen (pixels), pixels per cm there, and the direction in which the eye looks, camera space.
     """

@@ -56,6 +56,16 @@ def test_an_avatar_that_seems_too_low_goes_a_part_of_the_way_up(model: HybridMod
     assert out[3] is stranger
 
 
+def test_a_face_that_no_look_finds_is_left_where_it_is(model: HybridModel) -> None:
+    moment = own_moment(model)
+    at = moment.pixels.astype(np.float64)
+    for seen, found in (([None, None], at + 5.0), ([at, at], None)):
+        out = to_the_eye(lambda _, __, found=found: found, [moment, moment], moment, seen)  # type: ignore[misc]
+        for moved in out:
+            assert moved is not None
+            np.testing.assert_allclose(moved.pixels, moment.pixels, atol=1e-3)
+
+
 def test_what_one_landmark_alone_errs_bends_no_feature() -> None:
     errs = np.zeros((478, 2))
     errs[61] = 10.0  # a corner of the mouth
@@ -75,11 +85,12 @@ def test_the_avatars_landmarks_are_told_in_pixels_of_the_film(model: HybridModel
     white, black = np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64, 3), np.uint8)
     looks: Any = Looks()
     there = places(anchor, FRAMING, lambda _: white, looks, moment)
+    assert there is not None
     larger = max(model.frame_size) / max(moment.size)
     np.testing.assert_allclose(
         (there - moment.pixels).mean(0), [3.0 / FRAMING.scale / model.crop[2] / larger, 0], atol=1e-3
     )
-    np.testing.assert_allclose(places(anchor, FRAMING, lambda _: black, looks, moment), moment.pixels)
+    assert places(anchor, FRAMING, lambda _: black, looks, moment) is None
 
 
 @pytest.mark.parametrize(("mode", "factor"), [("relative", 1.0), ("absolute", 1.15)])

@@ -188,9 +188,9 @@ def motion(
     from offline.evaluate.motion import FORMATS, evaluate_motion
 
     paths = clips_in(clips, limit)
-    models = {name: open_model(path) for name, path in named(portraits).items()}
     if videos:
         output_directory(videos)
+    models = {name: open_model(path) for name, path in named(portraits).items()}
     result = evaluate_motion(paths, models, sheet=sheet is not None, videos=videos, progress=say)
     for name, why in result.failed.items():
         say(f"{name} is left out: {why}")

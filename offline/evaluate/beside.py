@@ -3,7 +3,7 @@ number says what a mouth looks like."""
 
 from __future__ import annotations
 
-from copy import copy
+from copy import deepcopy
 from pathlib import Path
 from types import TracebackType
 
@@ -30,7 +30,8 @@ class Beside:
             light=LIGHT,
             view=VIEW,
         )
-        self._aside.retarget, self._aside.calibration = copy(pipeline.retarget), None
+        own = {id(pipeline.model): pipeline.model}  # all but the model: each moves its own filters
+        self._aside.retarget, self._aside.calibration = deepcopy(pipeline.retarget, own), None
         sizes = clip.size, pipeline.size, self._aside.size
         self._sink = FileSink(path, (sum(width(s) for s in sizes), HEIGHT), clip.source.fps, audio_from=clip.path)
 
